@@ -1,0 +1,2 @@
+//! Corten: an OCI low-level container runtime.
+pub mod config;
