@@ -1,2 +1,5 @@
 //! Corten: an OCI low-level container runtime.
 pub mod config;
+pub mod plan;
+pub mod rootfs;
+pub mod sys;

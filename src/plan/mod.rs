@@ -1,0 +1,222 @@
+//! From config.json to what is done: pure, without any system call.
+//!
+//! A [`Plan`] is everything that the launch needs, in the kernel's own terms:
+//! C strings, flags, numbers. It depends only on the spec, the options of the
+//! command line and facts about the host that were probed before.
+
+pub mod devices;
+pub mod mounts;
+pub mod namespaces;
+pub mod options;
+pub mod path;
+pub mod process;
+
+use std::ffi::CString;
+
+use crate::config::spec::{Linux, Spec};
+use crate::config::ConfigError;
+use devices::DevicePlan;
+use mounts::{MountPlan, What};
+use namespaces::NamespacePlan;
+use path::{c_string, clean};
+use process::ProcessPlan;
+
+/// What a mount of type `cgroup` consists of on this host.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CgroupMounts {
+    /// One cgroup2 file system.
+    Unified,
+    /// A tmpfs with a directory for each hierarchy.
+    V1(Vec<V1Mount>),
+}
+
+/// One hierarchy of cgroup v1 inside the container.
+#[derive(Debug, PartialEq, Eq)]
+pub struct V1Mount {
+    /// Its directory, `cpu,cpuacct` or `systemd`.
+    pub name: CString,
+    /// Options of mount(2), `cpu,cpuacct` or `none,name=systemd`.
+    pub data: CString,
+    /// Without a cgroup namespace: the container's directory on the host, which is bound.
+    pub bind: Option<CString>,
+    /// Links to it, one a controller, where several share it.
+    pub links: Vec<CString>,
+}
+
+/// The root file system.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RootPlan {
+    /// Absolute path on the host.
+    pub path: CString,
+    /// Read-only inside.
+    pub readonly: bool,
+    /// Propagation of the namespace's mounts while it is set up (`MS_SLAVE | MS_REC`).
+    pub propagation: u64,
+    /// Propagation of the container's root at the end, if one was asked for.
+    pub final_propagation: Option<u64>,
+}
+
+/// Everything that the launch does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Namespaces.
+    pub namespaces: NamespacePlan,
+    /// Root file system.
+    pub root: RootPlan,
+    /// Mounts, in order.
+    pub mounts: Vec<MountPlan>,
+    /// Whether /dev is filled; not when the host's is bound there.
+    pub setup_dev: bool,
+    /// Device nodes.
+    pub devices: Vec<DevicePlan>,
+    /// Masked paths below the root.
+    pub masked_paths: Vec<CString>,
+    /// Read-only paths below the root.
+    pub readonly_paths: Vec<CString>,
+    /// Files below procfs and their values.
+    pub sysctls: Vec<(CString, Vec<u8>)>,
+    /// Hostname.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// What is run.
+    pub process: ProcessPlan,
+}
+
+/// Plans a container; `bundle` is the bundle's absolute path.
+///
+/// # Errors
+/// What cannot be done as written, with its place in config.json.
+pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
+    let absent = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&absent);
+    let mounts = mounts::plan(&spec.mounts, bundle)?;
+    let bound_dev = |m: &MountPlan| {
+        m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. })
+    };
+    let process = match &spec.process {
+        Some(process) => process::plan(process)?,
+        None => return Err(ConfigError::new("/process", "there is no process to run")),
+    };
+    Ok(Plan {
+        namespaces: namespaces::plan(linux)?,
+        root: root(spec, linux, bundle)?,
+        setup_dev: !mounts.iter().any(bound_dev),
+        mounts,
+        devices: devices::plan(&linux.devices)?,
+        masked_paths: linux.masked_paths.iter().map(|p| c_string(clean(p))).collect(),
+        readonly_paths: linux.readonly_paths.iter().map(|p| c_string(clean(p))).collect(),
+        sysctls: linux
+            .sysctl
+            .iter()
+            .map(|(key, value)| (sysctl_path(key), value.as_bytes().to_vec()))
+            .collect(),
+        hostname: spec.hostname.as_ref().filter(|h| !h.is_empty()).map(|h| h.to_string()),
+        domainname: spec.domainname.as_ref().filter(|d| !d.is_empty()).map(|d| d.to_string()),
+        process,
+    })
+}
+
+fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, ConfigError> {
+    let Some(root) = &spec.root else {
+        return Err(ConfigError::new("/root", "there is no root file system"));
+    };
+    let path = if root.path.starts_with('/') {
+        root.path.to_string()
+    } else {
+        format!("{bundle}/{}", root.path)
+    };
+    let wanted = linux.rootfs_propagation.as_deref().filter(|p| !p.is_empty());
+    let final_propagation = match wanted {
+        None => None,
+        Some(word) => {
+            let flags = options::parse(std::iter::once(word)).propagation;
+            let [flags] = flags.as_slice() else {
+                return Err(ConfigError::new(
+                    "/linux/rootfsPropagation",
+                    format!("unknown propagation \"{word}\""),
+                ));
+            };
+            Some(*flags)
+        }
+    };
+    let shared = final_propagation.is_some_and(|flags| flags & libc::MS_SHARED != 0);
+    Ok(RootPlan {
+        path: c_string(path),
+        readonly: root.readonly,
+        // Slaves get the host's mounts and give nothing back; a shared root keeps
+        // its peers, which the specification leaves to whoever asks for it.
+        propagation: match final_propagation {
+            Some(flags) if !shared => flags,
+            _ => libc::MS_SLAVE | libc::MS_REC,
+        },
+        final_propagation,
+    })
+}
+
+/// `net.ipv4.ip_forward` is `sys/net/ipv4/ip_forward`; a key with slashes may
+/// hold dots (`net/ipv4/conf/eth0.100/forwarding`), as sysctl(8) has it.
+fn sysctl_path(key: &str) -> CString {
+    let slash_first = match (key.find('/'), key.find('.')) {
+        (Some(slash), Some(dot)) => slash < dot,
+        (slash, _) => slash.is_some(),
+    };
+    let path: String = if slash_first {
+        key.to_owned()
+    } else {
+        key.chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect()
+    };
+    c_string(format!("sys/{}", clean(&path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctl_keys_become_paths_in_both_spellings() {
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), c"sys/net/ipv4/ip_forward".into());
+        assert_eq!(
+            sysctl_path("net/ipv4/conf/eth0.100/forwarding"),
+            c"sys/net/ipv4/conf/eth0.100/forwarding".into()
+        );
+        assert_eq!(
+            sysctl_path("net.ipv4.conf.eth0/100.forwarding"),
+            c"sys/net/ipv4/conf/eth0.100/forwarding".into()
+        );
+        assert_eq!(sysctl_path("net/../../etc/x"), c"sys/etc/x".into());
+    }
+
+    fn plan_json(json: &str) -> Result<Plan, ConfigError> {
+        let spec: Spec<'_> = serde_json::from_str(json).unwrap();
+        plan(&spec, "/b")
+    }
+
+    #[test]
+    fn a_bound_dev_is_left_as_it_is() {
+        let base = r#"{"root":{"path":"r"},"process":{"args":["x"]},"mounts":[MOUNT]}"#;
+        let with = |m: &str| plan_json(&base.replace("MOUNT", m)).unwrap();
+        assert!(with(r#"{"destination":"/dev","type":"tmpfs"}"#).setup_dev);
+        assert!(!with(r#"{"destination":"/dev/","source":"/dev","options":["rbind"]}"#).setup_dev);
+    }
+
+    #[test]
+    fn the_root_is_relative_to_the_bundle_and_mounts_are_slaves_by_default() {
+        let p = plan_json(r#"{"root":{"path":"r"},"process":{"args":["x"]}}"#).unwrap();
+        assert_eq!(p.root.path, c"/b/r".into());
+        assert_eq!(p.root.propagation, libc::MS_SLAVE | libc::MS_REC);
+        assert_eq!(p.root.final_propagation, None);
+    }
+
+    #[test]
+    fn no_process_or_root_is_an_error_with_its_pointer() {
+        assert_eq!(plan_json(r#"{"root":{"path":"r"}}"#).unwrap_err().pointer, "/process");
+        assert_eq!(plan_json(r#"{"process":{"args":["x"]}}"#).unwrap_err().pointer, "/root");
+    }
+}

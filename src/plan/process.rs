@@ -1,0 +1,240 @@
+//! `process`: what is run, as whom and with which limits.
+
+use std::ffi::CString;
+use std::str::FromStr;
+
+use super::path::c_string;
+use crate::config::spec::{Capabilities, Process, Rlimit, Text};
+use crate::config::ConfigError;
+
+/// The capability sets as bits.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct CapabilitySets {
+    /// Limit of what execve can give.
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// May be put in force.
+    pub permitted: u64,
+    /// Kept by files that say so.
+    pub inheritable: u64,
+    /// Kept by ordinary programs.
+    pub ambient: u64,
+}
+
+/// A resource limit with the kernel's number.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RlimitPlan {
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    /// Value in force.
+    pub soft: u64,
+    /// Ceiling.
+    pub hard: u64,
+}
+
+/// What is run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ProcessPlan {
+    /// argv.
+    pub args: Vec<CString>,
+    /// envp, without an empty HOME.
+    pub env: Vec<CString>,
+    /// Whether HOME has to be found in the container's passwd file.
+    pub needs_home: bool,
+    /// Directories of PATH, for a program without a slash; `None` if PATH is not set.
+    pub search: Option<Vec<CString>>,
+    /// Working directory.
+    pub cwd: CString,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// Capability sets; `None` leaves them as they are.
+    pub capabilities: Option<CapabilitySets>,
+    /// no_new_privs.
+    pub no_new_privileges: bool,
+    /// Resource limits.
+    pub rlimits: Vec<RlimitPlan>,
+    /// oom_score_adj.
+    pub oom_score_adj: Option<i64>,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// The terminal's rows and columns.
+    pub console_size: Option<(u16, u16)>,
+    /// Files below procfs that carry security labels, and what is written.
+    pub labels: Vec<(String, String)>,
+}
+
+/// `RLIMIT_*` by number (asm-generic/resource.h).
+pub const RLIMITS: [&str; 16] = [
+    "RLIMIT_CPU",
+    "RLIMIT_FSIZE",
+    "RLIMIT_DATA",
+    "RLIMIT_STACK",
+    "RLIMIT_CORE",
+    "RLIMIT_RSS",
+    "RLIMIT_NPROC",
+    "RLIMIT_NOFILE",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_AS",
+    "RLIMIT_LOCKS",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+];
+
+/// Plans the process.
+///
+/// # Errors
+/// An unknown resource limit (checked before, but a plan never guesses).
+pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
+    let value_of = |key: &str| {
+        process.env.iter().rev().find_map(|e| e.strip_prefix(key)?.strip_prefix('='))
+    };
+    let needs_home = value_of("HOME").unwrap_or("").is_empty();
+    Ok(ProcessPlan {
+        args: process.args.iter().map(|a| c_string(a.as_str())).collect(),
+        env: process
+            .env
+            .iter()
+            .filter(|e| !(needs_home && e.starts_with("HOME=")))
+            .map(|e| c_string(e.as_str()))
+            .collect(),
+        needs_home,
+        search: value_of("PATH").map(|path| path.split(':').map(c_string).collect()),
+        cwd: c_string(process.cwd.as_str()),
+        uid: process.user.uid,
+        gid: process.user.gid,
+        groups: process.user.additional_gids.clone(),
+        umask: process.user.umask.unwrap_or(0o022),
+        capabilities: process.capabilities.as_ref().map(capability_sets),
+        no_new_privileges: process.no_new_privileges,
+        rlimits: process.rlimits.iter().enumerate().map(rlimit).collect::<Result<_, _>>()?,
+        oom_score_adj: process.oom_score_adj,
+        terminal: process.terminal,
+        console_size: process.console_size.as_ref().map(|size| (size.height, size.width)),
+        labels: labels(process),
+    })
+}
+
+fn rlimit((index, limit): (usize, &Rlimit<'_>)) -> Result<RlimitPlan, ConfigError> {
+    let Some(resource) = RLIMITS.iter().position(|name| limit.kind == *name) else {
+        return Err(ConfigError::new(
+            format!("/process/rlimits/{index}/type"),
+            format!("unknown resource limit \"{}\"", limit.kind),
+        ));
+    };
+    Ok(RlimitPlan { resource: resource as u32, soft: limit.soft, hard: limit.hard })
+}
+
+/// Bits of the names; those that are unknown are left out (the spec wants a
+/// warning, which the check gives).
+fn bits(names: &[Text<'_>]) -> u64 {
+    names.iter().filter_map(|name| caps::Capability::from_str(name).ok()).fold(0, |all, c| all | c.bitmask())
+}
+
+fn capability_sets(c: &Capabilities<'_>) -> CapabilitySets {
+    CapabilitySets {
+        bounding: bits(&c.bounding),
+        effective: bits(&c.effective),
+        permitted: bits(&c.permitted),
+        inheritable: bits(&c.inheritable),
+        ambient: bits(&c.ambient),
+    }
+}
+
+impl CapabilitySets {
+    /// Without those that the runtime cannot grant, and which those are (the
+    /// spec: "SHOULD NOT fail", a warning is logged).
+    pub fn limited_to(self, grantable: u64) -> (CapabilitySets, u64) {
+        let all = self.bounding | self.effective | self.permitted | self.inheritable | self.ambient;
+        let sets = CapabilitySets {
+            bounding: self.bounding & grantable,
+            effective: self.effective & grantable,
+            permitted: self.permitted & grantable,
+            inheritable: self.inheritable & grantable,
+            ambient: self.ambient & grantable,
+        };
+        (sets, all & !grantable)
+    }
+}
+
+/// The names of capability bits, for messages.
+pub fn capability_names(bits: u64) -> String {
+    let mut names: Vec<String> =
+        caps::all().into_iter().filter(|c| bits & c.bitmask() != 0).map(|c| c.to_string()).collect();
+    names.sort();
+    names.join(", ")
+}
+
+/// AppArmor's file is its own since Linux 5.8; older kernels share the plain one.
+fn labels(process: &Process<'_>) -> Vec<(String, String)> {
+    let mut labels = Vec::new();
+    if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
+        labels.push(("self/attr/apparmor/exec".to_owned(), format!("exec {profile}")));
+    }
+    if let Some(label) = process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
+        labels.push(("self/attr/exec".to_owned(), label.to_owned()));
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan_json(json: &str) -> ProcessPlan {
+        let process: Process<'_> = serde_json::from_str(json).unwrap();
+        plan(&process).unwrap()
+    }
+
+    #[test]
+    fn an_empty_or_missing_home_is_looked_up_and_a_given_one_kept() {
+        assert!(plan_json(r#"{"env":["A=1"]}"#).needs_home);
+        let p = plan_json(r#"{"env":["HOME=","A=1"]}"#);
+        assert!(p.needs_home);
+        assert_eq!(p.env, [c"A=1".into()]);
+        assert!(!plan_json(r#"{"env":["HOME=/x"]}"#).needs_home);
+    }
+
+    #[test]
+    fn the_last_path_is_what_programs_are_searched_in() {
+        let p = plan_json(r#"{"env":["PATH=/a","PATH=/b:/c"]}"#);
+        assert_eq!(p.search, Some(vec![c"/b".into(), c"/c".into()]));
+        assert_eq!(plan_json("{}").search, None);
+    }
+
+    #[test]
+    fn unknown_capabilities_are_left_out() {
+        let p = plan_json(r#"{"capabilities":{"bounding":["CAP_CHOWN","CAP_NOT_YET"]}}"#);
+        assert_eq!(p.capabilities.unwrap().bounding, 1);
+        assert_eq!(plan_json("{}").capabilities, None);
+    }
+
+    #[test]
+    fn what_cannot_be_granted_is_named_and_left_out() {
+        let sets = CapabilitySets { bounding: 0b111, permitted: 0b101, ..CapabilitySets::default() };
+        let (limited, missing) = sets.limited_to(0b011);
+        assert_eq!((limited.bounding, limited.permitted, missing), (0b011, 0b001, 0b100));
+        assert_eq!(capability_names(0b100), "CAP_DAC_READ_SEARCH");
+    }
+
+    #[test]
+    fn limits_have_the_kernels_numbers() {
+        let p = plan_json(r#"{"rlimits":[{"type":"RLIMIT_NOFILE","soft":3,"hard":4}]}"#);
+        assert_eq!(p.rlimits, [RlimitPlan { resource: libc::RLIMIT_NOFILE, soft: 3, hard: 4 }]);
+    }
+
+    #[test]
+    fn the_umask_is_0022_unless_told_otherwise() {
+        assert_eq!(plan_json("{}").umask, 0o022);
+        assert_eq!(plan_json(r#"{"user":{"umask":0}}"#).umask, 0);
+    }
+}

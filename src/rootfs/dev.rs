@@ -1,0 +1,101 @@
+//! /dev of the container: nodes and links.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+
+use super::mounts::{attach, open_tree};
+use super::resolve::{self, Make};
+use crate::plan::devices::{DevicePlan, LINKS};
+use crate::sys::stub::{At, Failure, Stage};
+use crate::sys::{Errno, Result};
+
+/// Makes the device nodes and the links. With `bind` (in a user namespace, where
+/// mknod is not allowed) the host's nodes are bound instead.
+///
+/// # Errors
+/// The first that fails, by index.
+pub fn make(root: BorrowedFd<'_>, devices: &[DevicePlan], bind: bool) -> std::result::Result<(), Failure> {
+    for (index, device) in devices.iter().enumerate() {
+        let made = if bind { bind_node(root, device) } else { make_node(root, device) };
+        made.at_index(Stage::Device, index)?;
+    }
+    let dev = resolve::handle_or_make(root, c"dev", Make::Directory).at(Stage::Dev)?;
+    for (index, (name, target)) in LINKS.iter().enumerate() {
+        match rustix::fs::symlinkat(*target, &dev, *name) {
+            // An image's own /dev: what is there stays, but for ptmx, which has
+            // to be the one of the container's devpts.
+            Err(Errno::EXIST) if *name == c"ptmx" => {
+                replace_by_link(dev.as_fd(), name, target).at_index(Stage::DevLink, index)?;
+            }
+            Err(Errno::EXIST) => {}
+            result => result.at_index(Stage::DevLink, index)?,
+        }
+    }
+    // As the host has it (runc and crun do the same).
+    if rustix::fs::access(c"/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
+        match rustix::fs::symlinkat(c"/proc/kcore", &dev, c"core") {
+            Err(Errno::EXIST) => {}
+            result => result.at_index(Stage::DevLink, LINKS.len())?,
+        }
+    }
+    Ok(())
+}
+
+fn replace_by_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<()> {
+    let stat = rustix::fs::statat(dev, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let mut buffer = [std::mem::MaybeUninit::<u8>::uninit(); 64];
+        let (found, _) = rustix::fs::readlinkat_raw(dev, name, &mut buffer)?;
+        if found == target.to_bytes() {
+            return Ok(());
+        }
+    }
+    rustix::fs::unlinkat(dev, name, AtFlags::empty())?;
+    rustix::fs::symlinkat(target, dev, name)
+}
+
+/// Makes one node; what is there already has to be the same device
+/// (SECURITY-RULES 3: never trusted by name).
+fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
+    let mut buffer = [0u8; 256];
+    let (parent, name) = resolve::parent_of(root, &device.path, &mut buffer)?;
+    let kind = FileType::from_raw_mode(device.mode);
+    let mode = Mode::from_raw_mode(device.mode & 0o7777);
+    match rustix::fs::mknodat(&parent, name, kind, mode, device.rdev) {
+        Err(Errno::EXIST) => return check_node(parent.as_fd(), name, device),
+        result => result?,
+    }
+    if device.uid != 0 || device.gid != 0 {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+fn check_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<()> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let same_kind = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
+    if same_kind && stat.st_rdev == device.rdev { Ok(()) } else { Err(Errno::EXIST) }
+}
+
+fn bind_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
+    let tree = open_tree(&device.host_path, false)?;
+    let target = resolve::handle_or_make(root, &device.path, Make::File)?;
+    attach(&tree, &target)
+}
+
+/// Opens a character device of the host and makes sure that it is this one.
+///
+/// # Errors
+/// openat(2), fstat(2); `ENODEV` if it is another thing.
+pub fn open_verified(path: &CStr, rdev: u64) -> Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != rdev {
+        return Err(Errno::NODEV);
+    }
+    Ok(fd)
+}

@@ -1,0 +1,80 @@
+//! Read-only and masked paths.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, OFlags};
+
+use super::dev::open_verified;
+use super::mounts::{READ_ONLY, attach, clone_tree, mount_on, set_attr};
+use super::resolve;
+use crate::sys::stub::{At, Failure, Stage};
+use crate::sys::{Errno, Result};
+
+/// A path that is not there needs neither mask nor protection.
+fn existing(result: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match result {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Binds each path onto itself, read-only.
+///
+/// # Errors
+/// The first that fails, by index.
+pub fn make_readonly(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), Failure> {
+    for (index, path) in paths.iter().enumerate() {
+        make_one_readonly(root, path).at_index(Stage::ReadonlyPath, index)?;
+    }
+    Ok(())
+}
+
+fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
+    let Some(target) = existing(resolve::handle(root, path))? else { return Ok(()) };
+    let tree = clone_tree(&target, true)?;
+    set_attr(&tree, false, &READ_ONLY)?;
+    attach(&tree, &target)
+}
+
+/// Hides each path: a file behind /dev/null, a directory behind an empty,
+/// read-only tmpfs that all of them share (runc#5275: one super block however
+/// many paths).
+///
+/// # Errors
+/// The first that fails, by index.
+pub fn mask(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), Failure> {
+    let mut empty: Option<OwnedFd> = None;
+    let mut null: Option<OwnedFd> = None;
+    for (index, path) in paths.iter().enumerate() {
+        mask_one(root, path, &mut empty, &mut null).at_index(Stage::MaskedPath, index)?;
+    }
+    Ok(())
+}
+
+fn mask_one(
+    root: BorrowedFd<'_>,
+    path: &CString,
+    empty: &mut Option<OwnedFd>,
+    null: &mut Option<OwnedFd>,
+) -> Result<()> {
+    let Some(target) = existing(resolve::handle(root, path))? else { return Ok(()) };
+    let stat = rustix::fs::fstat(&target)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        // The host's /dev/null, verified on the descriptor that is then used (CVE-2025-31133).
+        let null = match null {
+            Some(null) => null,
+            None => null.insert(open_verified(c"/dev/null", libc::makedev(1, 3))?),
+        };
+        return attach(clone_tree(null.as_fd(), false)?, &target);
+    }
+    match empty {
+        Some(empty) => attach(clone_tree(empty.as_fd(), false)?, &target),
+        None => {
+            mount_on(&target, c"tmpfs", c"tmpfs", libc::MS_RDONLY, c"size=0k,nr_inodes=1")?;
+            *empty = Some(resolve::open(root, path, OFlags::PATH | OFlags::DIRECTORY)?);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Entering the root file system.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::mount::UnmountFlags;
+
+use crate::sys::mount::move_here_to_root;
+use crate::sys::stub::{At, Failure, Stage};
+
+/// pivot_root(2) of `root` over `/` and detaches the old root.
+///
+/// `pivot_root(".", ".")` stacks the old root on the new one, so no directory
+/// for it is needed (pivot_root(2), NOTES).
+///
+/// # Errors
+/// The system call that failed.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(root).at(Stage::Pivot)?;
+    rustix::process::pivot_root(c".", c".").at(Stage::Pivot)?;
+    // The namespace's mounts are slaves or private since its start, so this does
+    // not reach the host.
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Pivot)?;
+    rustix::process::chdir(c"/").at(Stage::Pivot)
+}
+
+/// For `--no-pivot` (a root file system on a ramdisk): moves the mount over `/`
+/// and changes the root directory.
+///
+/// # Errors
+/// The system call that failed.
+pub fn move_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(root).at(Stage::Pivot)?;
+    move_here_to_root().at(Stage::Pivot)?;
+    rustix::process::chroot(c".").at(Stage::Pivot)?;
+    rustix::process::chdir(c"/").at(Stage::Pivot)
+}

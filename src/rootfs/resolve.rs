@@ -1,0 +1,149 @@
+//! Finding and making files below the container's root by descriptor.
+//!
+//! Before pivot_root the root file system is enemy land: another container may
+//! share a volume and swap a directory for a link at any moment. So every name
+//! goes through openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS) and whatever is
+//! missing is made one component at a time below a descriptor
+//! (SECURITY-RULES 1; CVE-2021-30465, CVE-2024-45310).
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+
+use crate::sys::{Errno, Result};
+
+/// Longest path that the kernel takes (PATH_MAX).
+const PATH_MAX: usize = 4096;
+
+/// Opens `path` below `root`. Links are followed inside the root only.
+///
+/// # Errors
+/// openat2(2).
+pub fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    let path = if path.is_empty() { c"." } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // A rename or mount elsewhere made the walk uncertain: it is worth another try.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// A handle on what is at `path`, for mounting there.
+///
+/// # Errors
+/// openat2(2).
+pub fn handle(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    open(root, path, OFlags::PATH)
+}
+
+/// The kind of thing to make where nothing is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Make {
+    /// A directory (0755).
+    Directory,
+    /// An empty file (0644), for a bind mount.
+    File,
+}
+
+/// A handle on what is at `path`; what is missing is made.
+///
+/// # Errors
+/// openat2(2), mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
+pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<OwnedFd> {
+    match handle(root, path) {
+        Err(Errno::NOENT) => {}
+        result => return result,
+    }
+    let bytes = path.to_bytes();
+    let (mut parent, mut rest) = deepest_existing(root, bytes)?;
+    loop {
+        let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+        let last = end == rest.len();
+        let mut buffer = [0u8; 256];
+        let name = name_in(&mut buffer, &rest[..end])?;
+        if last && make == Make::File {
+            let kind = FileType::RegularFile;
+            exists_ok(rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(0o644), 0))?;
+        } else {
+            exists_ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)))?;
+        }
+        // Made by us or by someone else a moment ago: never through a link.
+        let kind = if last && make == Make::File { OFlags::empty() } else { OFlags::DIRECTORY };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
+        parent = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        if last {
+            return refuse_link(parent);
+        }
+        rest = &rest[end + 1..];
+    }
+}
+
+/// The directory that holds `path` and the last component's name, with the
+/// directory made if it is missing.
+///
+/// # Errors
+/// As [`handle_or_make`]; `EINVAL` for the root itself.
+pub fn parent_of<'b>(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    buffer: &'b mut [u8; 256],
+) -> Result<(OwnedFd, &'b CStr)> {
+    let bytes = path.to_bytes();
+    let (dir, name) = match bytes.iter().rposition(|&b| b == b'/') {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (&b""[..], bytes),
+    };
+    if name.is_empty() {
+        return Err(Errno::INVAL);
+    }
+    let mut dir_buffer = [0u8; PATH_MAX];
+    let dir = path_in(&mut dir_buffer, dir)?;
+    Ok((handle_or_make(root, dir, Make::Directory)?, name_in(buffer, name)?))
+}
+
+/// The longest part of `path` that exists, and the rest.
+fn deepest_existing<'p>(root: BorrowedFd<'_>, path: &'p [u8]) -> Result<(OwnedFd, &'p [u8])> {
+    let mut buffer = [0u8; PATH_MAX];
+    let mut end = path.len();
+    while let Some(slash) = path[..end].iter().rposition(|&b| b == b'/') {
+        let prefix = path_in(&mut buffer, &path[..slash])?;
+        match open(root, prefix, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(dir) => return Ok((dir, &path[slash + 1..])),
+            Err(Errno::NOENT) => end = slash,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok((open(root, c".", OFlags::PATH | OFlags::DIRECTORY)?, path))
+}
+
+fn exists_ok(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Errno::EXIST) => Ok(()),
+        result => result,
+    }
+}
+
+fn refuse_link(fd: OwnedFd) -> Result<OwnedFd> {
+    if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    Ok(fd)
+}
+
+/// A C string in a buffer on the stack: the init does not allocate.
+fn path_in<'b>(buffer: &'b mut [u8], path: &[u8]) -> Result<&'b CStr> {
+    if path.len() >= buffer.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    buffer[..path.len()].copy_from_slice(path);
+    buffer[path.len()] = 0;
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Errno::INVAL)
+}
+
+fn name_in<'b>(buffer: &'b mut [u8; 256], name: &[u8]) -> Result<&'b CStr> {
+    path_in(buffer, name)
+}

@@ -1,0 +1,24 @@
+//! Thin, safe wrappers of the system calls that rustix and nix lack.
+//!
+//! The only room with `unsafe`. Nothing here decides anything: a wrapper turns
+//! types into registers and a negative result into an [`Errno`].
+#![allow(unsafe_code)]
+
+pub mod alloc;
+pub mod clone;
+pub mod mount;
+pub mod process;
+pub mod stub;
+
+pub use rustix::io::Errno;
+
+/// The result of a bare system call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// Turns what libc's `syscall` returned into a result.
+fn check(result: libc::c_long) -> Result<usize> {
+    if result < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+    }
+    Ok(result as usize)
+}

@@ -1,0 +1,190 @@
+//! System calls that change the calling process or look at another.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{Errno, Result, check};
+
+/// setns(2): joins the namespaces of `fd` (a namespace file or a pidfd).
+///
+/// # Errors
+/// setns(2).
+pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) }).map(drop)
+}
+
+/// unshare(2) of namespaces (`CLONE_NEW*`). Never of descriptors or memory,
+/// which is what makes rustix's wrapper unsafe.
+///
+/// # Errors
+/// unshare(2).
+pub fn unshare_namespaces(flags: u64) -> Result<()> {
+    debug_assert_eq!(flags & (libc::CLONE_FILES | libc::CLONE_VM | libc::CLONE_FS) as u64, 0);
+    // SAFETY: only namespaces are unshared: no Rust value changes its meaning.
+    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+}
+
+/// execveat(2) of the file behind `fd`. Returns only on failure.
+///
+/// `argv` and `envp` are null-terminated arrays of pointers, which is what the
+/// launch prepares before the clone.
+pub fn execveat(fd: BorrowedFd<'_>, argv: &PointerArray, envp: &PointerArray) -> Errno {
+    // SAFETY: both arrays end with a null pointer and point at C strings that
+    // they keep alive (see PointerArray).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            argv.0.as_ptr(),
+            envp.0.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    check(result).err().unwrap_or(Errno::INVAL)
+}
+
+/// A null-terminated array of C string pointers for execve, made before the
+/// clone. Slots can be kept free at the front for strings that are known later.
+pub struct PointerArray(Vec<*const libc::c_char>);
+
+impl PointerArray {
+    /// `reserved` free slots, then `strings`, then null.
+    ///
+    /// The strings are leaked: the process either becomes another program or
+    /// ends, and the array must not outlive them.
+    pub fn new(reserved: usize, strings: Vec<std::ffi::CString>) -> PointerArray {
+        let mut pointers = vec![std::ptr::null(); reserved];
+        pointers.extend(strings.into_iter().map(|s| s.into_raw().cast_const()));
+        pointers.push(std::ptr::null());
+        PointerArray(pointers)
+    }
+
+    /// Fills a reserved slot.
+    pub fn set(&mut self, slot: usize, string: &'static CStr) {
+        self.0[slot] = string.as_ptr();
+    }
+
+    /// Gives up a reserved slot that was not needed: the last string moves there.
+    pub fn drop_slot(&mut self, slot: usize) {
+        let last = self.0.len() - 2;
+        self.0.swap(slot, last);
+        self.0[last] = std::ptr::null();
+    }
+
+    /// Replaces the string of a slot by one that is already in the array.
+    pub fn copy_slot(&mut self, from: usize, to: usize) {
+        self.0[to] = self.0[from];
+    }
+}
+
+/// keyctl(KEYCTL_JOIN_SESSION_KEYRING): a new session keyring, searchable by
+/// the user's processes (as runc makes it, so that children with another uid
+/// find it).
+///
+/// # Errors
+/// keyctl(2). `ENOSYS` where the kernel has no keyrings.
+pub fn join_session_keyring(name: &CStr) -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+    const KEYCTL_SETPERM: usize = 5;
+    // KEY_POS_ALL | KEY_USR_VIEW | READ | SEARCH | LINK of linux/keyctl.h.
+    const PERMISSIONS: usize = 0x3f1b_0000;
+    // SAFETY: the name is a C string.
+    let key = check(unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr())
+    })?;
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, PERMISSIONS) }).map(drop)
+}
+
+/// prlimit64(2) on the calling process, with the resource as a number.
+///
+/// # Errors
+/// prlimit(2).
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
+    // SAFETY: struct rlimit64 is two u64; the old limit is not asked for.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), std::ptr::null::<u64>())
+    })
+    .map(drop)
+}
+
+/// Brings the loopback interface of the current network namespace up.
+///
+/// # Errors
+/// socket(2), ioctl(2).
+pub fn loopback_up() -> Result<()> {
+    // SAFETY: plain integers; the descriptor is owned below.
+    let socket = check(unsafe {
+        libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+    })
+    .or_else(|_| {
+        // A kernel without IPv4: any family's socket takes the call.
+        // SAFETY: as above.
+        check(unsafe {
+            libc::syscall(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+        })
+    })?;
+    // SAFETY: the kernel just made it for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket as i32) };
+    // SAFETY: ifreq is plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq.
+    check(unsafe {
+        libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    })
+    .map(drop)
+}
+
+/// Makes the terminal `fd` the controlling terminal of this session.
+///
+/// # Errors
+/// ioctl_tty(2).
+pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCSCTTY takes an integer.
+    check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// pidfd_send_signal(2) with the signal as a number (real-time ones too).
+///
+/// # Errors
+/// `ESRCH` if the process has ended.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: plain integers, no siginfo.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// personality(2).
+///
+/// # Errors
+/// personality(2).
+pub fn set_personality(domain: u64) -> Result<()> {
+    // SAFETY: a plain integer.
+    check(unsafe { libc::syscall(libc::SYS_personality, domain) }).map(drop)
+}
+
+/// Ends the process at once: no destructors, no buffers (`_exit`).
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: does not return and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Sets SIGPIPE back to its default action, which Rust's start-up changed.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL is a valid action for SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}

@@ -1,0 +1,283 @@
+//! What the runtime and the exec stub agree on: the layout of the data that
+//! the runtime appends to the stub's image, and of the messages on the channel.
+//!
+//! The file is compiled into both. Everything is plain integers; a [`Span`]
+//! is a position in the block (bytes from its start) and a number of elements.
+
+/// A run of elements inside the block.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Span {
+    /// Bytes from the start of the block.
+    pub offset: u32,
+    /// Number of elements.
+    pub count: u32,
+}
+
+/// What the stub does, in the order of [`stub`](super)'s own story.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Block {
+    /// Length of the whole block in bytes.
+    pub size: u32,
+    /// `FLAG_*`.
+    pub flags: u32,
+    /// First descriptor that the program does not get.
+    pub close_from: u32,
+    /// File mode creation mask of the program.
+    pub umask: u32,
+    /// User id of the program.
+    pub uid: u32,
+    /// Group id of the program.
+    pub gid: u32,
+    /// Supplementary groups (`u32` each).
+    pub groups: Span,
+    /// Capability sets, one bit a capability (linux/capability.h).
+    pub bounding: u64,
+    /// In force.
+    pub effective: u64,
+    /// May be put in force.
+    pub permitted: u64,
+    /// Kept by files that say so.
+    pub inheritable: u64,
+    /// Kept by ordinary programs.
+    pub ambient: u64,
+    /// Instructions of the seccomp filter (`struct sock_filter` each).
+    pub seccomp: Span,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub seccomp_flags: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+    /// Files below the procfs that are written before the credentials change ([`ProcWrite`] each).
+    pub proc_writes: Span,
+    /// startContainer hooks ([`HookEntry`] each).
+    pub hooks: Span,
+    /// The container's state for the hooks, up to the pid.
+    pub state_head: Span,
+    /// The same, after the pid.
+    pub state_tail: Span,
+}
+
+/// One file of procfs to write: a security label.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ProcWrite {
+    /// Path below the procfs, with its NUL.
+    pub path: Span,
+    /// What is written.
+    pub value: Span,
+}
+
+/// One startContainer hook. The pointer arrays hold offsets into the block,
+/// which the stub turns into addresses; both end with a zero.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct HookEntry {
+    /// Path of the program, with its NUL.
+    pub path: Span,
+    /// `argv` (`u64` each).
+    pub argv: Span,
+    /// `envp` (`u64` each).
+    pub envp: Span,
+    /// Milliseconds after which it is killed; negative means never.
+    pub timeout_ms: i64,
+}
+
+/// The stub waits on the exec fifo before it goes on (create, not run).
+pub const FLAG_WAIT: u32 = 1;
+/// Set the no_new_privs attribute.
+pub const FLAG_NO_NEW_PRIVS: u32 = 2;
+/// The capability sets are given; without it they stay as they are.
+pub const FLAG_CAPABILITIES: u32 = 4;
+/// A user namespace in which setgroups(2) is denied: leave the groups alone.
+pub const FLAG_KEEP_GROUPS: u32 = 8;
+/// The filter has a listener whose descriptor the parent takes.
+pub const FLAG_LISTENER: u32 = 16;
+
+/// The most bytes of text that a message carries.
+pub const DETAIL_MAX: usize = 512;
+
+/// A message on the channel between runtime and init, and the record that a
+/// failing stub writes into the exec fifo.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Message {
+    /// `TAG_*`.
+    pub tag: u32,
+    /// Where a failure arose ([`Stage`] as a number).
+    pub stage: u32,
+    /// Which of several (the third mount, the first hook).
+    pub index: u32,
+    /// errno of the failure, or a number that goes with the tag.
+    pub value: i32,
+    /// Bytes of `detail` that are used.
+    pub len: u32,
+    /// Text that goes with a failure: a hook's standard error.
+    pub detail: [u8; DETAIL_MAX],
+}
+
+/// Bytes of a message before its detail.
+pub const MESSAGE_HEAD: usize = 20;
+
+impl Message {
+    /// A message without detail.
+    pub const fn new(tag: u32, stage: u32, index: u32, value: i32) -> Message {
+        Message { tag, stage, index, value, len: 0, detail: [0; DETAIL_MAX] }
+    }
+}
+
+/// Runtime to init: the user namespace's mappings are written.
+pub const TAG_MAPPED: u32 = 1;
+/// Runtime to init: everything outside is ready, go on.
+pub const TAG_GO: u32 = 2;
+/// Init to runtime: run the prestart and createRuntime hooks now.
+pub const TAG_HOOKS: u32 = 3;
+/// Init to runtime: the terminal's master side comes with this message.
+pub const TAG_CONSOLE: u32 = 4;
+/// Init to runtime: take descriptor `value`, the seccomp listener.
+pub const TAG_LISTENER: u32 = 5;
+/// Init to runtime: everything is done but the program.
+pub const TAG_READY: u32 = 6;
+/// Init to runtime: it failed at `stage`.
+pub const TAG_FAILED: u32 = 7;
+
+/// Declares the stages with the words that the user reads.
+macro_rules! stages {
+    ($($(#[$meta:meta])* $name:ident = $text:literal,)*) => {
+        /// Where in the init or in the stub a failure arose.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        #[allow(dead_code)]
+        pub enum Stage {
+            $($(#[$meta])* $name,)*
+        }
+
+        #[allow(dead_code)]
+        impl Stage {
+            const ALL: &'static [(Stage, &'static str)] = &[$((Stage::$name, $text),)*];
+
+            /// The stage with this number.
+            pub fn from_number(number: u32) -> Option<Stage> {
+                Self::ALL.get(number as usize).map(|entry| entry.0)
+            }
+
+            /// What was being done, in words.
+            pub fn text(self) -> &'static str {
+                Self::ALL[self as usize].1
+            }
+        }
+    };
+}
+
+/// A failure before it becomes a message.
+#[derive(Clone, Copy, Debug)]
+#[allow(dead_code)]
+pub struct Failure {
+    /// Where it arose.
+    pub stage: Stage,
+    /// Which of several.
+    pub index: u32,
+    /// errno.
+    pub errno: i32,
+}
+
+stages! {
+    /// An unknown place: the peer is of another version.
+    Unknown = "set up the container",
+    /// Making the process undumpable.
+    Dumpable = "make the init undumpable",
+    /// Joining a cgroup.
+    JoinCgroup = "join the cgroup",
+    /// Joining a namespace.
+    JoinNamespace = "join the namespace",
+    /// Making a namespace.
+    MakeNamespace = "make the namespace",
+    /// The parent died or spoke out of turn.
+    Channel = "wait for the runtime",
+    /// Becoming root of a new user namespace.
+    BecomeRoot = "become root in the user namespace",
+    /// Writing the clock offsets.
+    TimeOffsets = "set the time namespace's offsets",
+    /// setsid(2).
+    Session = "make a new session",
+    /// Session keyring.
+    Keyring = "make a new session keyring",
+    /// Loopback interface.
+    Loopback = "bring the loopback interface up",
+    /// sethostname(2).
+    Hostname = "set the hostname",
+    /// setdomainname(2).
+    Domainname = "set the domainname",
+    /// Own procfs.
+    Procfs = "mount procfs for the runtime's own use",
+    /// Propagation of the mount namespace.
+    Propagation = "set the mount propagation of /",
+    /// Binding the root file system.
+    Rootfs = "open the root file system",
+    /// One of `mounts`: the source.
+    MountSource = "open the source of the mount",
+    /// One of `mounts`: the destination.
+    MountTarget = "open or make the destination of the mount",
+    /// One of `mounts`: the mount itself.
+    Mount = "mount",
+    /// One of `mounts`: its flags.
+    MountFlags = "set the flags of the mount",
+    /// One of `mounts`: tmpcopyup.
+    MountCopyUp = "copy the directory's content into the tmpfs",
+    /// /dev itself.
+    Dev = "open /dev of the container",
+    /// A device node.
+    Device = "make the device",
+    /// Symbolic links in /dev.
+    DevLink = "make the symbolic link in /dev",
+    /// A terminal.
+    Console = "set up the terminal",
+    /// A sysctl.
+    Sysctl = "set the sysctl",
+    /// A read-only path.
+    ReadonlyPath = "make the path read-only",
+    /// A masked path.
+    MaskedPath = "mask the path",
+    /// The root, read-only.
+    RootReadonly = "make the root file system read-only",
+    /// A createContainer hook.
+    CreateContainerHook = "run the createContainer hook",
+    /// pivot_root(2).
+    Pivot = "pivot into the root file system",
+    /// chdir(2).
+    Cwd = "change to the working directory",
+    /// Looking for the program.
+    Lookup = "find the program",
+    /// A resource limit.
+    Rlimit = "set the resource limit",
+    /// Scheduler, I/O priority, memory policy, personality.
+    Scheduling = "set the scheduling of the process",
+    /// Running the stub.
+    Stub = "run the exec stub",
+    /// The stub's data.
+    StubData = "map the exec stub's data",
+    /// A security label.
+    Label = "set the security label of the process",
+    /// Bounding set.
+    Bounding = "drop capabilities from the bounding set",
+    /// Groups.
+    Groups = "set the supplementary groups",
+    /// Group id.
+    Gid = "set the group id",
+    /// User id.
+    Uid = "set the user id",
+    /// Capability sets.
+    Capabilities = "set the capabilities",
+    /// Ambient capabilities.
+    Ambient = "set the ambient capabilities",
+    /// no_new_privs.
+    NoNewPrivileges = "set no_new_privs",
+    /// The filter.
+    Seccomp = "load the seccomp filter",
+    /// The fifo.
+    Fifo = "open the exec fifo",
+    /// A startContainer hook.
+    StartContainerHook = "run the startContainer hook",
+    /// The program.
+    Exec = "run the program",
+}

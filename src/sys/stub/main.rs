@@ -1,0 +1,277 @@
+//! The exec stub: the program that a container's init is while it waits for
+//! `start`, and that becomes the container's program.
+//!
+//! It is a few kilobytes without libc or heap. The runtime runs it from a
+//! sealed memfd of the container's own, so that nothing inside ever has a
+//! handle on the host's `corten` binary (CVE-2019-5736), and so that the
+//! runtime's memory is given back before the wait. Its data ([`abi::Block`])
+//! follows its image in the same memfd.
+//!
+//! Story: map the data, hide every descriptor from the program, set labels,
+//! credentials and the filter, say READY, wait on the fifo, run the
+//! startContainer hooks, execve. It is built by build.rs.
+//!
+//! argv: `corten-init:DATA:OFFSET:CHANNEL:FIFO:PROC:SIZE`, the program's path, the
+//! program's argv. DATA, CHANNEL, FIFO and PROC are descriptors; OFFSET and SIZE
+//! say where the block lies in DATA.
+#![no_std]
+#![no_main]
+
+#[allow(dead_code, missing_docs)]
+mod abi;
+mod arch;
+mod hooks;
+mod mem;
+mod sys;
+
+use abi::*;
+use sys::*;
+
+/// Pointers and numbers that every step needs.
+pub struct Context {
+    base: *const u8,
+    block: Block,
+    channel: i32,
+    fifo: i32,
+    proc_dir: i32,
+    /// Where a failure is told: the channel, and the fifo once it is open.
+    report_to: i32,
+}
+
+impl Context {
+    /// Address of a position in the block.
+    fn at(&self, span: Span) -> *const u8 {
+        // SAFETY: the runtime made every span inside the block it mapped.
+        unsafe { self.base.add(span.offset as usize) }
+    }
+
+    /// Tells what failed and ends.
+    fn fail(&self, stage: Stage, index: u32, errno: i32) -> ! {
+        self.fail_with(&mut Message::new(TAG_FAILED, stage as u32, index, errno))
+    }
+
+    fn fail_with(&self, message: &mut Message) -> ! {
+        write(self.report_to, (&raw const *message).cast(), MESSAGE_HEAD + message.len as usize);
+        exit(255)
+    }
+
+    fn check(&self, result: isize, stage: Stage) -> isize {
+        if result < 0 { self.fail(stage, 0, -result as i32) } else { result }
+    }
+}
+
+/// Reads the next number of `corten-init:1:2:3`; `None` at the end.
+fn number(text: &mut *const u8) -> i32 {
+    let mut value: i32 = 0;
+    // SAFETY: argv[0] ends with a NUL, at which the loops stop.
+    unsafe {
+        while **text != 0 && **text != b':' {
+            *text = text.add(1);
+        }
+        if **text == b':' {
+            *text = text.add(1);
+        }
+        let negative = **text == b'-';
+        if negative {
+            *text = text.add(1);
+        }
+        while (**text).is_ascii_digit() {
+            value = value.wrapping_mul(10).wrapping_add(i32::from(**text - b'0'));
+            *text = text.add(1);
+        }
+        if negative { -value } else { value }
+    }
+}
+
+/// Entered from `_start` with the stack as the kernel laid it out.
+///
+/// # Safety
+/// `stack` points at argc.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
+    // SAFETY: the kernel puts argc, argv, NULL, envp, NULL there.
+    let (argc, argv) = unsafe { (*stack, stack.add(1).cast::<*const u8>()) };
+    if argc < 3 {
+        exit(255);
+    }
+    // SAFETY: as above; argc is at least 3.
+    let (mut text, path, program, envp) =
+        unsafe { (*argv, *argv.add(1), argv.add(2), argv.add(argc + 1)) };
+    prctl(PR_SET_DUMPABLE, 0, 0);
+    prctl(PR_SET_NAME, c"corten-init".as_ptr() as usize, 0);
+    let data = number(&mut text);
+    let offset = number(&mut text);
+    let channel = number(&mut text);
+    let fifo = number(&mut text);
+    let proc_dir = number(&mut text);
+    let size = number(&mut text);
+
+    let base = mmap_private(data, size as usize, offset as usize);
+    if (base as isize) < 0 && (base as isize) > -4096 {
+        let mut m = Message::new(TAG_FAILED, Stage::StubData as u32, 0, -(base as isize) as i32);
+        write(channel, (&raw mut m).cast(), MESSAGE_HEAD);
+        exit(255);
+    }
+    // SAFETY: the runtime put a Block at the start of the data.
+    let block = unsafe { *base.cast::<Block>() };
+    let context = Context { base, block, channel, fifo, proc_dir, report_to: channel };
+    run(context, path, program, envp)
+}
+
+fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
+    close_range_cloexec(c.block.close_from);
+    write_labels(&c);
+    let loaded = credentials(&c, path);
+    if !loaded {
+        load_filter(&c);
+    }
+
+    if c.block.flags & FLAG_WAIT != 0 {
+        let mut ready = Message::new(TAG_READY, 0, 0, 0);
+        write(c.channel, (&raw mut ready).cast(), MESSAGE_HEAD);
+        c.report_to = wait_for_start(&c);
+        // The runtime's create has ended; only the fifo's reader listens now.
+        close(c.channel);
+    }
+    hooks::run(&c);
+    let errno = -execve(path, argv, envp) as i32;
+    c.fail(Stage::Exec, 0, errno)
+}
+
+/// Opens the fifo for writing, which waits until `start` has it open for
+/// reading. The descriptor's close by execve tells `start` that the program
+/// runs; a record in it tells why not.
+fn wait_for_start(c: &Context) -> i32 {
+    let mut name = *b"self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut digits = [0u8; 10];
+    let mut n = c.fifo as u32;
+    let mut length = 0;
+    loop {
+        digits[length] = b'0' + (n % 10) as u8;
+        n /= 10;
+        length += 1;
+        if n == 0 {
+            break;
+        }
+    }
+    for i in 0..length {
+        name[8 + i] = digits[length - 1 - i];
+    }
+    loop {
+        let fd = openat(c.proc_dir, name.as_ptr(), O_WRONLY | O_CLOEXEC);
+        if fd != -EINTR {
+            return c.check(fd, Stage::Fifo) as i32;
+        }
+    }
+}
+
+fn write_labels(c: &Context) {
+    let writes = c.at(c.block.proc_writes).cast::<ProcWrite>();
+    for i in 0..c.block.proc_writes.count {
+        // SAFETY: the runtime wrote `count` entries there.
+        let entry = unsafe { *writes.add(i as usize) };
+        let fd = openat(c.proc_dir, c.at(entry.path), O_WRONLY | O_CLOEXEC);
+        if fd < 0 {
+            c.fail(Stage::Label, i, -fd as i32);
+        }
+        let written = write(fd as i32, c.at(entry.value), entry.value.count as usize);
+        if written < 0 {
+            c.fail(Stage::Label, i, -written as i32);
+        }
+        close(fd as i32);
+    }
+}
+
+/// Groups, ids and capabilities. Says whether it has loaded the filter: without
+/// no_new_privs that needs CAP_SYS_ADMIN, so it comes before the last capset.
+fn credentials(c: &Context, path: *const u8) -> bool {
+    let b = &c.block;
+    let given = b.flags & FLAG_CAPABILITIES != 0;
+    if given {
+        for capability in 0..64 {
+            if b.bounding & (1 << capability) == 0 {
+                let result = prctl(PR_CAPBSET_DROP, capability as usize, 0);
+                if result == -EINVAL {
+                    // The kernel knows no capability from here on.
+                    break;
+                }
+                // Dropping needs CAP_SETPCAP; a capability that is not there needs no dropping.
+                if result < 0 && prctl(PR_CAPBSET_READ, capability as usize, 0) == 1 {
+                    c.fail(Stage::Bounding, capability, -result as i32);
+                }
+            }
+        }
+    }
+    prctl(PR_SET_KEEPCAPS, 1, 0);
+    if b.flags & FLAG_KEEP_GROUPS == 0 {
+        c.check(setgroups(b.groups.count as usize, c.at(b.groups)), Stage::Groups);
+    }
+    c.check(setresgid(b.gid), Stage::Gid);
+    c.check(setresuid(b.uid), Stage::Uid);
+    umask(b.umask);
+
+    // As the program's user, before the filter could forbid asking: the errors
+    // that execve would give at `start` belong to `create`.
+    if b.uid != 0 && b.effective & (CAP_DAC_OVERRIDE | CAP_DAC_READ_SEARCH) == 0 {
+        let denied = faccessat2(path, X_OK, AT_EACCESS);
+        if denied == -EACCES {
+            c.fail(Stage::Exec, 0, EACCES as i32);
+        }
+    }
+
+    let no_new_privs = b.flags & FLAG_NO_NEW_PRIVS != 0;
+    let filter = b.seccomp.count != 0;
+    let early = filter && !no_new_privs;
+    if given {
+        let for_filter = if early { CAP_SYS_ADMIN } else { 0 };
+        let first = b.permitted | for_filter;
+        let mut result = capset(b.effective | for_filter, first, b.inheritable);
+        if result < 0 && early {
+            // Without CAP_SYS_ADMIN to keep: seccomp(2) says itself what is missing.
+            result = capset(b.effective, b.permitted, b.inheritable);
+        }
+        c.check(result, Stage::Capabilities);
+        for capability in 0..64 {
+            if b.ambient & (1 << capability) != 0 {
+                let result = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability as usize);
+                if result < 0 {
+                    c.fail(Stage::Ambient, capability, -result as i32);
+                }
+            }
+        }
+    }
+    if early {
+        load_filter(c);
+        if given && b.permitted & b.effective & CAP_SYS_ADMIN == 0 {
+            c.check(capset(b.effective, b.permitted, b.inheritable), Stage::Capabilities);
+        }
+    }
+    if no_new_privs {
+        c.check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0), Stage::NoNewPrivileges);
+    }
+    early
+}
+
+fn load_filter(c: &Context) {
+    let b = &c.block;
+    if b.seccomp.count == 0 {
+        return;
+    }
+    let program = SockFprog { len: b.seccomp.count as u16, filter: c.at(b.seccomp) };
+    let result = c.check(seccomp_filter(b.seccomp_flags, &program), Stage::Seccomp);
+    if b.flags & FLAG_LISTENER != 0 {
+        // The parent takes the descriptor out of this process and answers.
+        let mut message = Message::new(TAG_LISTENER, 0, 0, result as i32);
+        write(c.channel, (&raw mut message).cast(), MESSAGE_HEAD);
+        let got = read(c.channel, (&raw mut message).cast(), MESSAGE_HEAD);
+        if got <= 0 {
+            exit(255);
+        }
+        close(result as i32);
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    exit(255)
+}

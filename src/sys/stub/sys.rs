@@ -1,0 +1,193 @@
+//! The stub's system calls. Results are the kernel's: a negative one is `-errno`.
+
+use crate::arch::*;
+
+pub const PR_SET_DUMPABLE: usize = 4;
+pub const PR_SET_KEEPCAPS: usize = 8;
+pub const PR_SET_NAME: usize = 15;
+pub const PR_CAPBSET_READ: usize = 23;
+pub const PR_CAPBSET_DROP: usize = 24;
+pub const PR_SET_NO_NEW_PRIVS: usize = 38;
+pub const PR_CAP_AMBIENT: usize = 47;
+pub const PR_CAP_AMBIENT_RAISE: usize = 2;
+
+pub const CAP_DAC_OVERRIDE: u64 = 1 << 1;
+pub const CAP_DAC_READ_SEARCH: u64 = 1 << 2;
+pub const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+pub const O_WRONLY: usize = 1;
+pub const O_CLOEXEC: usize = 0o2000000;
+pub const O_NONBLOCK: usize = 0o4000;
+pub const AT_FDCWD: isize = -100;
+pub const AT_EACCESS: usize = 0x200;
+pub const X_OK: usize = 1;
+pub const EINTR: isize = 4;
+pub const EACCES: isize = 13;
+pub const EINVAL: isize = 22;
+pub const ETIMEDOUT: i32 = 110;
+const CLOSE_RANGE_CLOEXEC: usize = 4;
+const PROT_READ_WRITE: usize = 3;
+const MAP_PRIVATE: usize = 2;
+const SECCOMP_SET_MODE_FILTER: usize = 1;
+const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+const SIGCHLD: usize = 17;
+pub const SIGKILL: usize = 9;
+const CLONE_PIDFD: usize = 0x1000;
+const WEXITED: usize = 4;
+const P_PIDFD: usize = 3;
+pub const POLLIN: i16 = 1;
+
+/// `struct sock_fprog` of linux/filter.h.
+#[repr(C)]
+pub struct SockFprog {
+    pub len: u16,
+    pub filter: *const u8,
+}
+
+/// `struct pollfd`.
+#[repr(C)]
+pub struct PollFd {
+    pub fd: i32,
+    pub events: i16,
+    pub revents: i16,
+}
+
+pub fn exit(code: usize) -> ! {
+    loop {
+        syscall(NR_EXIT_GROUP, [code, 0, 0, 0, 0, 0]);
+    }
+}
+
+pub fn read(fd: i32, buffer: *mut u8, length: usize) -> isize {
+    syscall(NR_READ, [fd as usize, buffer as usize, length, 0, 0, 0])
+}
+
+pub fn write(fd: i32, buffer: *const u8, length: usize) -> isize {
+    syscall(NR_WRITE, [fd as usize, buffer as usize, length, 0, 0, 0])
+}
+
+pub fn close(fd: i32) {
+    syscall(NR_CLOSE, [fd as usize, 0, 0, 0, 0, 0]);
+}
+
+pub fn openat(dir: i32, path: *const u8, flags: usize) -> isize {
+    syscall(NR_OPENAT, [dir as usize, path as usize, flags, 0, 0, 0])
+}
+
+pub fn mmap_private(fd: i32, length: usize, offset: usize) -> *const u8 {
+    syscall(NR_MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE, fd as usize, offset]) as *const u8
+}
+
+pub fn prctl(option: usize, a: usize, b: usize) -> isize {
+    syscall(NR_PRCTL, [option, a, b, 0, 0, 0])
+}
+
+pub fn close_range_cloexec(from: u32) {
+    syscall(NR_CLOSE_RANGE, [from as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0, 0]);
+}
+
+pub fn setgroups(count: usize, groups: *const u8) -> isize {
+    syscall(NR_SETGROUPS, [count, groups as usize, 0, 0, 0, 0])
+}
+
+pub fn setresgid(gid: u32) -> isize {
+    let gid = gid as usize;
+    syscall(NR_SETRESGID, [gid, gid, gid, 0, 0, 0])
+}
+
+pub fn setresuid(uid: u32) -> isize {
+    let uid = uid as usize;
+    syscall(NR_SETRESUID, [uid, uid, uid, 0, 0, 0])
+}
+
+pub fn umask(mask: u32) {
+    syscall(NR_UMASK, [mask as usize, 0, 0, 0, 0, 0]);
+}
+
+pub fn faccessat2(path: *const u8, mode: usize, flags: usize) -> isize {
+    syscall(NR_FACCESSAT2, [AT_FDCWD as usize, path as usize, mode, flags, 0, 0])
+}
+
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> isize {
+    let header: [u32; 2] = [LINUX_CAPABILITY_VERSION_3, 0];
+    let data: [u32; 6] = [
+        effective as u32,
+        permitted as u32,
+        inheritable as u32,
+        (effective >> 32) as u32,
+        (permitted >> 32) as u32,
+        (inheritable >> 32) as u32,
+    ];
+    syscall(NR_CAPSET, [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0])
+}
+
+pub fn seccomp_filter(flags: u32, program: &SockFprog) -> isize {
+    let program = (&raw const *program) as usize;
+    syscall(NR_SECCOMP, [SECCOMP_SET_MODE_FILTER, flags as usize, program, 0, 0, 0])
+}
+
+pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> isize {
+    syscall(NR_EXECVE, [path as usize, argv as usize, envp as usize, 0, 0, 0])
+}
+
+pub fn memfd_create(name: *const u8) -> isize {
+    syscall(NR_MEMFD_CREATE, [name as usize, 1, 0, 0, 0, 0])
+}
+
+pub fn rewind(fd: i32) {
+    syscall(NR_LSEEK, [fd as usize, 0, 0, 0, 0, 0]);
+}
+
+pub fn pipe(fds: &mut [i32; 2]) -> isize {
+    syscall(NR_PIPE2, [fds.as_mut_ptr() as usize, O_CLOEXEC | O_NONBLOCK, 0, 0, 0, 0])
+}
+
+pub fn dup3(from: i32, to: i32) -> isize {
+    syscall(NR_DUP3, [from as usize, to as usize, 0, 0, 0, 0])
+}
+
+pub fn setsid() {
+    syscall(NR_SETSID, [0; 6]);
+}
+
+pub fn getpid() -> isize {
+    syscall(NR_GETPID, [0; 6])
+}
+
+/// fork(2) with a pidfd: 0 in the child.
+pub fn fork(pidfd: &mut i32) -> isize {
+    syscall(NR_CLONE, [CLONE_PIDFD | SIGCHLD, 0, (&raw mut *pidfd) as usize, 0, 0, 0])
+}
+
+/// Waits for the child and gives its wait status: (code, status) of siginfo.
+pub fn wait_for(pidfd: i32) -> (i32, i32) {
+    let mut info = [0i32; 32];
+    loop {
+        let result = syscall(
+            NR_WAITID,
+            [P_PIDFD, pidfd as usize, info.as_mut_ptr() as usize, WEXITED, 0, 0],
+        );
+        if result != -EINTR {
+            // si_code is the third int, si_status the sixth after the padding of the union.
+            return (info[2], info[6]);
+        }
+    }
+}
+
+pub fn kill_group(pid: isize) {
+    syscall(NR_KILL, [(-pid) as usize, SIGKILL, 0, 0, 0, 0]);
+}
+
+/// poll(2) by ppoll; `timeout_ms` negative waits for ever.
+pub fn poll(fds: &mut [PollFd], timeout_ms: i64) -> isize {
+    let time = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
+    let time = if timeout_ms < 0 { 0 } else { time.as_ptr() as usize };
+    syscall(NR_PPOLL, [fds.as_mut_ptr() as usize, fds.len(), time, 0, 0, 0])
+}
+
+/// Milliseconds of the monotonic clock.
+pub fn now_ms() -> i64 {
+    let mut time = [0i64; 2];
+    syscall(NR_CLOCK_GETTIME, [1, time.as_mut_ptr() as usize, 0, 0, 0, 0]);
+    time[0] * 1000 + time[1] / 1_000_000
+}
