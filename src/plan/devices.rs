@@ -107,7 +107,7 @@ mod tests {
     fn the_default_devices_are_always_there() {
         let plans = plan(&[]).unwrap();
         assert_eq!(plans.len(), 6);
-        assert_eq!(plans[0].path, c"dev/null".into());
+        assert_eq!(plans[0].path, c"dev/null".to_owned());
         assert_eq!(plans[0].rdev, libc::makedev(1, 3));
     }
 

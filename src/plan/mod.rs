@@ -181,16 +181,16 @@ mod tests {
 
     #[test]
     fn sysctl_keys_become_paths_in_both_spellings() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), c"sys/net/ipv4/ip_forward".into());
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), c"sys/net/ipv4/ip_forward".to_owned());
         assert_eq!(
             sysctl_path("net/ipv4/conf/eth0.100/forwarding"),
-            c"sys/net/ipv4/conf/eth0.100/forwarding".into()
+            c"sys/net/ipv4/conf/eth0.100/forwarding".to_owned()
         );
         assert_eq!(
             sysctl_path("net.ipv4.conf.eth0/100.forwarding"),
-            c"sys/net/ipv4/conf/eth0.100/forwarding".into()
+            c"sys/net/ipv4/conf/eth0.100/forwarding".to_owned()
         );
-        assert_eq!(sysctl_path("net/../../etc/x"), c"sys/etc/x".into());
+        assert_eq!(sysctl_path("net/../../etc/x"), c"sys/etc/x".to_owned());
     }
 
     fn plan_json(json: &str) -> Result<Plan, ConfigError> {
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn the_root_is_relative_to_the_bundle_and_mounts_are_slaves_by_default() {
         let p = plan_json(r#"{"root":{"path":"r"},"process":{"args":["x"]}}"#).unwrap();
-        assert_eq!(p.root.path, c"/b/r".into());
+        assert_eq!(p.root.path, c"/b/r".to_owned());
         assert_eq!(p.root.propagation, libc::MS_SLAVE | libc::MS_REC);
         assert_eq!(p.root.final_propagation, None);
     }

@@ -170,13 +170,13 @@ mod tests {
         assert_eq!(
             m.what,
             What::Bind {
-                source: c"/bundle/x".into(),
+                source: c"/bundle/x".to_owned(),
                 recursive: true,
                 attr: MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
                 recursive_attr: MountAttr::default(),
             }
         );
-        assert_eq!(m.destination, c"a".into());
+        assert_eq!(m.destination, c"a".to_owned());
     }
 
     #[test]

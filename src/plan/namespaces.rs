@@ -117,7 +117,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(p.new, (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64);
-        assert_eq!(p.join[0].path, c"/u".into());
+        assert_eq!(p.join[0].path, c"/u".to_owned());
         assert_eq!((p.join[1].flag, p.join[1].index), (libc::CLONE_NEWNET as u64, 1));
         assert!(p.has(libc::CLONE_NEWNET as u64) && !p.makes(libc::CLONE_NEWNET as u64));
     }

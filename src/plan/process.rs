@@ -200,14 +200,14 @@ mod tests {
         assert!(plan_json(r#"{"env":["A=1"]}"#).needs_home);
         let p = plan_json(r#"{"env":["HOME=","A=1"]}"#);
         assert!(p.needs_home);
-        assert_eq!(p.env, [c"A=1".into()]);
+        assert_eq!(p.env, [c"A=1".to_owned()]);
         assert!(!plan_json(r#"{"env":["HOME=/x"]}"#).needs_home);
     }
 
     #[test]
     fn the_last_path_is_what_programs_are_searched_in() {
         let p = plan_json(r#"{"env":["PATH=/a","PATH=/b:/c"]}"#);
-        assert_eq!(p.search, Some(vec![c"/b".into(), c"/c".into()]));
+        assert_eq!(p.search, Some(vec![c"/b".to_owned(), c"/c".to_owned()]));
         assert_eq!(plan_json("{}").search, None);
     }
 

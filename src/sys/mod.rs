@@ -8,12 +8,21 @@ pub mod alloc;
 pub mod clone;
 pub mod mount;
 pub mod process;
+pub mod spawn;
 pub mod stub;
 
 pub use rustix::io::Errno;
 
 /// The result of a bare system call.
 pub type Result<T> = std::result::Result<T, Errno>;
+
+/// The kernel's words for an errno, in the lower case that engines match.
+pub fn errno_text(errno: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
 
 /// Turns what libc's `syscall` returned into a result.
 fn check(result: libc::c_long) -> Result<usize> {

@@ -61,6 +61,11 @@ impl PointerArray {
         PointerArray(pointers)
     }
 
+    /// The array as execve takes it.
+    pub(super) fn as_ptr(&self) -> *const *const libc::c_char {
+        self.0.as_ptr()
+    }
+
     /// Fills a reserved slot.
     pub fn set(&mut self, slot: usize, string: &'static CStr) {
         self.0[slot] = string.as_ptr();

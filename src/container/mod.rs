@@ -1,0 +1,13 @@
+//! A container as later verbs see it: its id, its record, its status.
+
+pub mod delete;
+pub mod id;
+pub mod kill;
+pub mod state;
+pub mod status;
+pub mod store;
+
+pub use id::Id;
+pub use state::State;
+pub use status::Status;
+pub use store::{Entry, Store, StoreError};

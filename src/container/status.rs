@@ -1,0 +1,146 @@
+//! What a container is doing: asked of the kernel, never stored.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use serde::Serialize;
+
+use super::state::State;
+use super::store::{FIFO, NEW_FIFO};
+use crate::sys::{Errno, Result};
+
+/// The states of runtime-spec's "State", and `paused` as runc has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It is being made.
+    Creating,
+    /// It waits for `start`.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its cgroup is frozen.
+    Paused,
+    /// Its init has ended.
+    Stopped,
+}
+
+impl Status {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Finds the status of a container. `dir` is its state directory.
+pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
+    let exists = |name| rustix::fs::accessat(dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
+    if state.pid == 0 {
+        // Nothing runs yet; if whoever makes it has died, nothing ever will.
+        let alive = state.creator != 0 && process_start(state.creator).is_ok_and(|p| !p.ended);
+        return if alive { Status::Creating } else { Status::Stopped };
+    }
+    if !is_alive(state) {
+        return Status::Stopped;
+    }
+    if !state.run {
+        if exists(FIFO) {
+            return if state.cgroup.frozen() { Status::Paused } else { Status::Created };
+        }
+        if exists(NEW_FIFO) {
+            return Status::Creating;
+        }
+    }
+    if state.cgroup.frozen() { Status::Paused } else { Status::Running }
+}
+
+/// Whether the container's init runs: its pid is there, started when the init
+/// did, and is no zombie.
+pub fn is_alive(state: &State) -> bool {
+    state.pid != 0
+        && process_start(state.pid).is_ok_and(|p| !p.ended && p.start_time == state.start_time)
+}
+
+/// What /proc/PID/stat tells.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProcessStart {
+    /// Clock ticks since boot.
+    pub start_time: u64,
+    /// It is a zombie or dead.
+    pub ended: bool,
+}
+
+/// Reads /proc/PID/stat of the host.
+///
+/// # Errors
+/// `ENOENT` if there is no such process.
+pub fn process_start(pid: i32) -> Result<ProcessStart> {
+    let file = rustix::fs::openat(
+        CWD,
+        format!("/proc/{pid}/stat"),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    read_start(file.as_fd())
+}
+
+/// Reads an open stat file.
+///
+/// # Errors
+/// `ESRCH` if the process has gone meanwhile.
+pub fn read_start(stat: BorrowedFd<'_>) -> Result<ProcessStart> {
+    let mut buffer = [0u8; 1024];
+    let length = rustix::io::read(stat, &mut buffer)?;
+    parse_stat(&buffer[..length]).ok_or(Errno::SRCH)
+}
+
+/// The fields after the command's name, which may itself hold spaces and brackets
+/// (proc_pid_stat(5)).
+fn parse_stat(text: &[u8]) -> Option<ProcessStart> {
+    let end = text.iter().rposition(|&b| b == b')')?;
+    let rest = std::str::from_utf8(text.get(end + 2..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    // The state is field 3, the start time 22.
+    let start_time = fields.nth(18)?.parse().ok()?;
+    Some(ProcessStart { start_time, ended: matches!(state, "Z" | "X" | "x") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_brackets_does_not_confuse_the_fields() {
+        let text = b"12 (a) R (b) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3\n";
+        let expected = ProcessStart { start_time: 987_654, ended: false };
+        assert_eq!(parse_stat(text), Some(expected));
+    }
+
+    #[test]
+    fn a_zombie_has_ended_and_a_cut_text_tells_nothing() {
+        let text = b"12 (x) Z 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 5 1 2 3\n";
+        assert!(parse_stat(text).is_some_and(|p| p.ended));
+        assert_eq!(parse_stat(b"12 (x) Z 1 1"), None);
+        assert_eq!(parse_stat(b""), None);
+    }
+
+    #[test]
+    fn this_process_is_alive_and_has_a_start_time() {
+        let pid = std::process::id() as i32;
+        assert!(process_start(pid).is_ok_and(|p| !p.ended && p.start_time > 0));
+    }
+}

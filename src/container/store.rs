@@ -1,0 +1,312 @@
+//! The state directory: `<root>/<id>/` with `state.json` and, until `start`,
+//! `exec.fifo`.
+//!
+//! Making the directory claims the id. A lock on it (flock(2)) orders verbs on one
+//! container; the kernel drops it with its holder, so nobody is ever locked out by
+//! the dead. Files are replaced atomically: no verb sees half a state.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+
+use super::id::Id;
+use super::state::State;
+use crate::sys::{Errno, errno_text};
+
+/// The fifo that `start` opens.
+pub const FIFO: &std::ffi::CStr = c"exec.fifo";
+/// Its name until the container is created.
+pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+const STATE: &str = "state.json";
+const NEW_STATE: &str = "state.json.new";
+
+/// What can go wrong with the state directory.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The id is taken.
+    Exists(String),
+    /// There is no such container.
+    Missing(String),
+    /// The record cannot be read.
+    Broken(String, serde_json::Error),
+    /// A system call failed on a path.
+    Io(&'static str, PathBuf, Errno),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Exists(id) => write!(f, "container with id \"{id}\" exists already"),
+            StoreError::Missing(id) => write!(f, "container \"{id}\" does not exist: container does not exist"),
+            StoreError::Broken(id, error) => {
+                write!(f, "the state of container \"{id}\" cannot be read: {error} (corten delete --force {id} removes it)")
+            }
+            StoreError::Io(what, path, errno) => {
+                write!(f, "cannot {what} {}: {}", path.display(), errno_text(errno.raw_os_error()))
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The directory of all containers.
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory.
+pub struct Entry {
+    dir: OwnedFd,
+    path: PathBuf,
+    id: Id,
+}
+
+impl Store {
+    /// The store at a directory, which is made when the first container is.
+    pub fn new(root: impl Into<PathBuf>) -> Store {
+        Store { root: root.into() }
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Claims an id: makes its directory and locks it.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`], or a path that cannot be made.
+    pub fn create(&self, id: &Id) -> Result<Entry, StoreError> {
+        let path = self.root.join(id.as_str());
+        // Others may look up names here (an init in a user namespace opens its fifo).
+        let mode = Mode::from_raw_mode(0o711);
+        match rustix::fs::mkdirat(CWD, &path, mode) {
+            Err(Errno::NOENT) => {
+                make_all(&self.root)?;
+                rustix::fs::mkdirat(CWD, &path, mode)
+            }
+            result => result,
+        }
+        .map_err(|errno| match errno {
+            Errno::EXIST => StoreError::Exists(id.to_string()),
+            errno => StoreError::Io("make", path.clone(), errno),
+        })?;
+        let entry = self.open(id)?;
+        entry.lock(false)?;
+        Ok(entry)
+    }
+
+    /// Opens a container's directory without locking it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or a path that cannot be opened.
+    pub fn open(&self, id: &Id) -> Result<Entry, StoreError> {
+        let path = self.root.join(id.as_str());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+            Ok(dir) => Ok(Entry { dir, path, id: id.clone() }),
+            Err(Errno::NOENT | Errno::NOTDIR) => Err(StoreError::Missing(id.to_string())),
+            Err(errno) => Err(StoreError::Io("open", path, errno)),
+        }
+    }
+
+    /// The ids of all containers, sorted.
+    ///
+    /// # Errors
+    /// A directory that cannot be read; one that is not there holds no containers.
+    pub fn ids(&self) -> Result<Vec<Id>, StoreError> {
+        let io = |errno| StoreError::Io("read", self.root.clone(), errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = match rustix::fs::openat(CWD, &self.root, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            result => result.map_err(io)?,
+        };
+        let mut ids = Vec::new();
+        for entry in Dir::read_from(&dir).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            // Only containers have names that are ids; `.cache` and the like are not looked at.
+            if let Ok(Ok(id)) = entry.file_name().to_str().map(Id::new) {
+                ids.push(id);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+impl Entry {
+    /// The directory.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Its path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    fn io(&self, what: &'static str, name: &str) -> impl Fn(Errno) -> StoreError {
+        let path = self.path.join(name);
+        move |errno| StoreError::Io(what, path.clone(), errno)
+    }
+
+    /// Takes the lock; `false` if another verb holds it and `wait` is not asked for.
+    ///
+    /// # Errors
+    /// flock(2); [`StoreError::Missing`] if the container went away while waiting.
+    pub fn lock(&self, wait: bool) -> Result<bool, StoreError> {
+        let operation =
+            if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+        loop {
+            match rustix::fs::flock(&self.dir, operation) {
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(false),
+                result => {
+                    result.map_err(self.io("lock", ""))?;
+                    break;
+                }
+            }
+        }
+        // Whoever held the lock may have removed the container.
+        if wait && rustix::fs::fstat(&self.dir).map_err(self.io("inspect", ""))?.st_nlink == 0 {
+            return Err(StoreError::Missing(self.id.to_string()));
+        }
+        Ok(true)
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`], or [`StoreError::Missing`] if there is none yet.
+    pub fn read_state(&self) -> Result<State, StoreError> {
+        let text = self.read_text()?;
+        serde_json::from_slice(&text).map_err(|e| StoreError::Broken(self.id.to_string(), e))
+    }
+
+    fn read_text(&self) -> Result<Vec<u8>, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, STATE, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(StoreError::Missing(self.id.to_string())),
+            result => result.map_err(self.io("open", STATE))?,
+        };
+        let mut text = vec![0; 16 * 1024];
+        let mut length = 0;
+        loop {
+            let got = rustix::io::read(&file, &mut text[length..]).map_err(self.io("read", STATE))?;
+            length += got;
+            if length < text.len() {
+                // A short read of a regular file is its end.
+                text.truncate(length);
+                return Ok(text);
+            }
+            text.resize(text.len() * 2, 0);
+        }
+    }
+
+    /// Writes the first record. Nothing has been made yet, so a text that is cut
+    /// short by a kill hides nothing.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_first_state(&self, state: &State) -> Result<(), StoreError> {
+        self.write_file(STATE, state)
+    }
+
+    /// Replaces the record atomically.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write_state(&self, state: &State) -> Result<(), StoreError> {
+        self.write_file(NEW_STATE, state)?;
+        rustix::fs::renameat(&self.dir, NEW_STATE, &self.dir, STATE).map_err(self.io("replace", STATE))
+    }
+
+    fn write_file(&self, name: &str, state: &State) -> Result<(), StoreError> {
+        let text = serde_json::to_vec(state).map_err(|e| StoreError::Broken(self.id.to_string(), e))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(self.io("make", name))?;
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest).map_err(self.io("write", name))?;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+
+    /// Removes the directory and all in it.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove(&self) -> Result<(), StoreError> {
+        // The record goes last but one, so that a removal that is cut short can be repeated.
+        for name in [FIFO.to_str(), NEW_FIFO.to_str(), Ok(NEW_STATE), Ok(STATE)].into_iter().flatten() {
+            match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(self.io("remove", name)(errno)),
+            }
+        }
+        match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.io("remove", "")(errno)),
+        }
+    }
+}
+
+fn make_all(path: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(path).map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        StoreError::Io("make", path.to_owned(), errno)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (Store, PathBuf) {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("corten-store-{}-{n}", std::process::id()));
+        (Store::new(path.join("deep/root")), path)
+    }
+
+    #[test]
+    fn an_id_can_be_claimed_once() {
+        let (store, path) = store();
+        let id = Id::new("a").unwrap();
+        let entry = store.create(&id).unwrap();
+        assert!(matches!(store.create(&id), Err(StoreError::Exists(_))));
+        assert_eq!(store.ids().unwrap(), [id.clone()]);
+        entry.remove().unwrap();
+        assert!(matches!(store.open(&id), Err(StoreError::Missing(_))));
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_lock_excludes_and_ends_with_its_holder() {
+        let (store, path) = store();
+        let id = Id::new("a").unwrap();
+        let first = store.create(&id).unwrap();
+        let second = store.open(&id).unwrap();
+        assert!(!second.lock(false).unwrap());
+        drop(first);
+        assert!(second.lock(false).unwrap());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_holds_nothing() {
+        let (store, _) = store();
+        assert_eq!(store.ids().unwrap(), []);
+    }
+}

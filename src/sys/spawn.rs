@@ -1,0 +1,61 @@
+//! Starting another program: hooks, newuidmap.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::clone::{Cloned, clone3};
+use super::process::{PointerArray, exit_now};
+use super::{Errno, Result};
+
+/// Exit code of a child that could not run its program.
+const NOT_RUN: i32 = 127;
+
+/// Starts `path` in a session of its own, with only descriptors 0 to 2 open.
+/// Standard output is the caller's standard error's place: `stderr`.
+///
+/// The errno of a failing execve arrives on `stderr` as a NUL and one byte, which
+/// no text begins with.
+///
+/// # Errors
+/// clone3(2).
+pub fn spawn(
+    path: CString,
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+    stdin: BorrowedFd<'_>,
+    stderr: BorrowedFd<'_>,
+) -> Result<(rustix::process::Pid, OwnedFd)> {
+    let path = path.into_raw();
+    let argv = PointerArray::new(0, argv);
+    let envp = PointerArray::new(0, envp);
+    match clone3(0, None)? {
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Child => {
+            // SAFETY: plain numbers, and C strings and arrays made above; the child
+            // allocates nothing and never returns.
+            unsafe {
+                libc::setsid();
+                let empty: libc::sigset_t = std::mem::zeroed();
+                libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
+                // The sources are close-on-exec and above 2 (checked by the callers' opening
+                // them while 0 to 2 are open), so neither step overwrites the other's.
+                libc::dup2(stdin.as_raw_fd(), 0);
+                libc::dup2(stderr.as_raw_fd(), 1);
+                libc::dup2(stderr.as_raw_fd(), 2);
+                libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+                libc::execve(path, argv.as_ptr(), envp.as_ptr());
+                let record = [0u8, *libc::__errno_location() as u8];
+                libc::write(2, record.as_ptr().cast(), record.len());
+            }
+            exit_now(NOT_RUN)
+        }
+    }
+}
+
+/// Whether the text that a child left is the record of a failed execve.
+pub fn failed_exec(output: &[u8]) -> Option<Errno> {
+    match output {
+        [0, errno] => Some(Errno::from_raw_os_error(i32::from(*errno))),
+        _ => None,
+    }
+}
