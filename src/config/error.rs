@@ -1,43 +1,174 @@
-//! What is wrong with config.json.
+//! What `config` reports: errors and warnings about the text, and failures to
+//! read the file. Each displays as one line.
 
 use std::fmt;
 
-/// Something in config.json that cannot be done.
+use rustix::io::Errno;
+
+/// Something in config.json that makes it unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// JSON pointer (RFC 6901) to it; empty for the file as a whole.
+    /// The file that was read; `None` means the bundle's config.json.
+    pub file: Option<String>,
+    /// JSON pointer (RFC 6901) to what is wrong; empty for the whole file.
     pub pointer: String,
-    /// What was found and what is allowed.
+    /// What was found and what is allowed; lower-case, one line.
     pub message: String,
-    /// What to do about it.
+    /// What to do about it, where there is something to say.
     pub hint: Option<String>,
 }
 
 impl ConfigError {
-    /// Without a hint.
-    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> ConfigError {
-        ConfigError { pointer: pointer.into(), message: message.into(), hint: None }
+    /// An error about the place `pointer` of config.json, without a hint.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        ConfigError {
+            file: None,
+            pointer: pointer.into(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
-    /// With a hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> ConfigError {
+    /// The same error with advice.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error about another file than config.json, for instance the
+    /// one of `exec --process`.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>) -> Self {
+        self.file = Some(file.into());
         self
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("config.json: ")?;
-        if !self.pointer.is_empty() {
-            write!(f, "{}: ", self.pointer)?;
+        let file = self.file.as_deref().unwrap_or("config.json");
+        write_line(f, file, &self.pointer, &self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
-        f.write_str(&self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, " ({hint})")?;
-        }
-        Ok(())
     }
 }
 
 impl std::error::Error for ConfigError {}
+
+/// Something in config.json that is ignored because the specification wants it
+/// so, or because engines rely on its being tolerated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// JSON pointer to what is ignored.
+    pub pointer: String,
+    /// What was found and what becomes of it.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_line(f, "config.json", &self.pointer, &self.message)
+    }
+}
+
+/// Writes `file: pointer: message`. Names of members come from the file, so
+/// that characters which would break the line are escaped.
+fn write_line(f: &mut fmt::Formatter<'_>, file: &str, pointer: &str, message: &str) -> fmt::Result {
+    write!(f, "{file}: ")?;
+    if !pointer.is_empty() {
+        write_printable(f, pointer)?;
+        f.write_str(": ")?;
+    }
+    write_printable(f, message)
+}
+
+fn write_printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for character in text.chars() {
+        if character.is_control() {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            fmt::Write::write_char(f, character)?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a configuration file could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError {
+    /// The file's name as it was asked for.
+    pub name: String,
+    /// What went wrong.
+    pub kind: ReadErrorKind,
+}
+
+/// The ways in which reading a configuration file fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadErrorKind {
+    /// There is no such file.
+    Missing,
+    /// It is a directory.
+    Directory,
+    /// It is a device, a socket or a pipe.
+    NotAFile,
+    /// It is larger than [`super::MAX_SIZE`]; its size in bytes.
+    TooLarge(u64),
+    /// openat(2), fstat(2) or read(2) failed.
+    Unreadable(Errno),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.kind {
+            // The first words are runc's, which people search for.
+            ReadErrorKind::Missing => write!(
+                f,
+                "JSON specification file {name} not found in the bundle; `corten spec` makes one"
+            ),
+            ReadErrorKind::Directory => write!(f, "{name}: is a directory, expected a JSON file"),
+            ReadErrorKind::NotAFile => {
+                write!(f, "{name}: is not a regular file, expected a JSON file")
+            }
+            ReadErrorKind::TooLarge(size) => write!(
+                f,
+                "{name}: {size} bytes are too many (at most {})",
+                super::MAX_SIZE
+            ),
+            ReadErrorKind::Unreadable(errno) => write!(f, "{name}: cannot be read: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_with_file_pointer_message_and_hint() {
+        let error = ConfigError::new("/linux/namespaces/3/type", "unknown namespace \"pidd\"")
+            .with_hint("did you mean \"pid\"?");
+        assert_eq!(
+            error.to_string(),
+            "config.json: /linux/namespaces/3/type: unknown namespace \"pidd\"; did you mean \"pid\"?"
+        );
+    }
+
+    #[test]
+    fn an_error_about_the_whole_file_has_no_pointer() {
+        let error = ConfigError::new("", "the file is empty").in_file("process.json");
+        assert_eq!(error.to_string(), "process.json: the file is empty");
+    }
+
+    #[test]
+    fn control_characters_cannot_break_the_line() {
+        let error = ConfigError::new("/annotations/a\nb", "bad\r\u{1b}[0m");
+        let line = error.to_string();
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}

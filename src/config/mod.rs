@@ -1,7 +1,22 @@
 //! config.json: reading it and checking it.
+//!
+//! `read` and `parse` turn the file into a [`Spec`]; `check` finds everything
+//! that can be wrong in the text before the first side effect. What the text
+//! means is decided in `plan`; whether the host can do it shows in `launch`.
+
+mod check;
+mod diagnose;
 mod error;
+pub mod list;
+mod load;
+pub mod names;
+mod place;
 pub mod spec;
+pub mod sysctl;
 mod text;
 
-pub use error::ConfigError;
-pub use spec::Spec;
+pub use check::{check, check_process};
+pub use error::{ConfigError, ReadError, ReadErrorKind, Warning};
+pub use load::{MAX_SIZE, parse, parse_process, read};
+pub use place::Place;
+pub use spec::{Process, Spec};
