@@ -129,12 +129,12 @@ fn write_weight(
     match (place.version, device.is_some()) {
         // Linux 5.0 dropped the CFQ scheduler and its files; BFQ has its own.
         (Version::V1, false) => {
-            b.write(place, "blkio.weight", value.clone(), at).missing =
-                Missing::Instead("blkio.bfq.weight", value);
+            b.write(place, "blkio.weight", value, at).missing =
+                Missing::Instead("blkio.bfq.weight", value.clone());
         }
         (Version::V1, true) => {
-            b.write(place, "blkio.weight_device", value.clone(), at)
-                .missing = Missing::Instead("blkio.bfq.weight_device", value);
+            b.write(place, "blkio.weight_device", value, at).missing =
+                Missing::Instead("blkio.bfq.weight_device", value.clone());
         }
         // The file of the BFQ scheduler has v1's range, that of io.cost its own.
         (Version::V2, _) => {
