@@ -4,6 +4,7 @@
 //! C strings, flags, numbers. It depends only on the spec, the options of the
 //! command line and facts about the host that were probed before.
 
+pub mod cgroup;
 pub mod devices;
 pub mod mounts;
 pub mod namespaces;

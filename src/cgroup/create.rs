@@ -1,0 +1,359 @@
+//! Making a container's cgroup and setting its limits.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::record::{Record, parent};
+use super::{CgroupError, Cgroupfs, devices, file, members, v2};
+use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Version, Write};
+
+/// How often a level above is made again after somebody else's delete took it away.
+const RACES: u32 = 10;
+
+/// A cgroup that was just made, with what the container's init needs to join it.
+#[derive(Debug)]
+pub struct Cgroup {
+    root: OwnedFd,
+    record: Record,
+    /// Each directory of the plan, from `root`.
+    directories: Vec<String>,
+    /// Whether all of them are new.
+    fresh: bool,
+    tasks: Vec<OwnedFd>,
+    v2: Option<OwnedFd>,
+}
+
+impl Cgroupfs {
+    /// Makes the directories of `plan`, writes what has to be there before a process joins, and
+    /// opens what it takes to join. `record` is what [`Cgroupfs::intend`] said.
+    ///
+    /// # Errors
+    /// The kernel refuses, or a directory exists that is in use. What was made is removed again.
+    pub fn create(self, plan: &CgroupPlan, record: Record) -> Result<Cgroup, CgroupError> {
+        let directories = record
+            .directories
+            .iter()
+            .map(|d| record.relative(d))
+            .collect();
+        let mut cgroup = Cgroup {
+            root: self.root,
+            record,
+            directories,
+            fresh: true,
+            tasks: Vec::with_capacity(plan.directories.len()),
+            v2: None,
+        };
+        let mut made = Vec::with_capacity(plan.directories.len());
+        match cgroup.make(plan, &mut made) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                for path in made.iter().rev() {
+                    // The error that is on its way says more than one of tidying up.
+                    let _ = rustix::fs::unlinkat(&cgroup.root, path.as_str(), AtFlags::REMOVEDIR);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Cgroup {
+    /// What later verbs need to know: the record given to `create`, corrected if the hierarchies
+    /// turned out to differ in which levels above exist.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The `tasks` files of cgroup v1: the init joins by writing `0` into each. It writes itself
+    /// because a write of a pid by somebody else waits for an RCU grace period.
+    pub fn tasks_fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tasks.iter().map(AsFd::as_fd)
+    }
+
+    /// The directory of cgroup v2, for `CLONE_INTO_CGROUP`, if the container has one.
+    pub fn clone_into_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.v2.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Joins the v1 hierarchies; to be called by the init. Allocates nothing.
+    ///
+    /// # Errors
+    /// The index of the hierarchy that refused, for [`Cgroup::join_error`] on the parent's side,
+    /// and why.
+    pub fn join(&self) -> Result<(), (usize, Errno)> {
+        for (index, tasks) in self.tasks.iter().enumerate() {
+            file::write_to(tasks.as_fd(), "0").map_err(|errno| (index, errno))?;
+        }
+        Ok(())
+    }
+
+    /// Says what it means that [`Cgroup::join`] failed.
+    pub fn join_error(&self, index: usize, errno: Errno) -> CgroupError {
+        let mut v1 = self
+            .record
+            .directories
+            .iter()
+            .filter(|directory| !directory.v2);
+        let directory = v1
+            .nth(index)
+            .map(|directory| self.record.absolute(directory));
+        let error = CgroupError::write(directory.unwrap_or_default() + "/tasks", "0", errno);
+        match errno {
+            Errno::NOSPC => error.hint("the cpuset has no CPU or no memory node"),
+            Errno::INVAL => error.hint("a real-time process cannot join without real-time runtime"),
+            _ => error,
+        }
+    }
+
+    /// Writes the limits and attaches the device program; to be called once the init has joined.
+    ///
+    /// # Errors
+    /// The first limit that the kernel refuses. The caller removes the cgroup.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
+        self.write_all(plan, Phase::AfterJoin)?;
+        match (&plan.device_program, &self.v2) {
+            (Some(program), Some(directory)) => {
+                let path = self.shown(&self.directories[program.directory]);
+                devices::attach(directory.as_fd(), &path, program, self.fresh)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn shown(&self, path: &str) -> String {
+        format!("{}/{path}", self.record.root)
+    }
+
+    fn make(&mut self, plan: &CgroupPlan, made: &mut Vec<String>) -> Result<(), CgroupError> {
+        for (index, directory) in plan.directories.iter().enumerate() {
+            let before = made.len();
+            let path = self.directories[index].clone();
+            if directory.version == Version::V2 {
+                v2::prepare_levels(
+                    self.root.as_fd(),
+                    &self.record.root,
+                    &directory.hierarchy,
+                    &path,
+                    &directory.controllers,
+                    made,
+                )?;
+            }
+            let exists = !self.make_directory(&path, &directory.hierarchy, made)?;
+            let levels = made.len() - before - usize::from(!exists);
+            let record = &mut self.record.directories[index];
+            record.levels = record.levels.max(levels);
+            if exists {
+                self.fresh = false;
+                members::refuse_used(&self.record, &self.record.directories[index])?;
+            }
+            if directory.cpuset {
+                self.fill_cpuset(index, plan)?;
+            }
+            self.open(&path, directory.version)?;
+        }
+        self.write_all(plan, Phase::BeforeJoin)
+    }
+
+    /// Makes a directory and the levels above it where they are missing; whether it is new.
+    fn make_directory(
+        &self,
+        path: &str,
+        hierarchy: &str,
+        made: &mut Vec<String>,
+    ) -> Result<bool, CgroupError> {
+        for _ in 0..RACES {
+            match self.mkdir(path, made) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(CgroupError::kernel("create", self.shown(path), errno)),
+            }
+            let above = path.match_indices('/').map(|(end, _)| &path[..end]);
+            for level in above.filter(|level| level.len() > hierarchy.len()) {
+                match self.mkdir(level, made) {
+                    Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                    Err(errno) => {
+                        return Err(CgroupError::kernel("create", self.shown(level), errno));
+                    }
+                }
+            }
+        }
+        Err(CgroupError::kernel(
+            "create",
+            self.shown(path),
+            Errno::NOENT,
+        ))
+    }
+
+    fn mkdir(&self, path: &str, made: &mut Vec<String>) -> Result<(), Errno> {
+        rustix::fs::mkdirat(&self.root, path, Mode::from_raw_mode(0o755))?;
+        made.push(path.to_owned());
+        Ok(())
+    }
+
+    fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {
+        let open = |path: &str, flags: OFlags| {
+            rustix::fs::openat(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| CgroupError::kernel("open", self.shown(path), errno))
+        };
+        match version {
+            Version::V1 => {
+                let tasks = open(&format!("{path}/tasks"), OFlags::WRONLY)?;
+                self.tasks.push(tasks);
+            }
+            Version::V2 => self.v2 = Some(open(path, OFlags::PATH | OFlags::DIRECTORY)?),
+        }
+        Ok(())
+    }
+
+    /// Gives a v1 cpuset the CPUs and memory nodes of the level above: a new one has none, and no
+    /// task can join it.
+    fn fill_cpuset(&self, index: usize, plan: &CgroupPlan) -> Result<(), CgroupError> {
+        let hierarchy = &plan.directories[index].hierarchy;
+        let path = &self.directories[index];
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let given = plan
+                .writes
+                .iter()
+                .any(|w| w.directory == index && w.file == file);
+            if given {
+                self.inherited(parent(path), hierarchy, file)?;
+                continue;
+            }
+            if !self.fresh && !self.read(path, file)?.is_empty() {
+                continue;
+            }
+            let value = self.inherited(parent(path), hierarchy, file)?;
+            self.write_plain(path, file, &value)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a cpuset file of a level, which gets it from the level above if it has none.
+    fn inherited(&self, level: &str, hierarchy: &str, file: &str) -> Result<String, CgroupError> {
+        let value = self.read(level, file)?;
+        if !value.is_empty() || level == hierarchy {
+            return Ok(value);
+        }
+        let value = self.inherited(parent(level), hierarchy, file)?;
+        self.write_plain(level, file, &value)?;
+        Ok(value)
+    }
+
+    fn read(&self, directory: &str, file: &str) -> Result<String, CgroupError> {
+        let path = format!("{directory}/{file}");
+        file::read(self.root.as_fd(), &path)
+            .map_err(|errno| CgroupError::kernel("read", self.shown(&path), errno))
+    }
+
+    fn write_plain(&self, directory: &str, file: &str, value: &str) -> Result<(), CgroupError> {
+        let path = format!("{directory}/{file}");
+        file::write(self.root.as_fd(), &path, value)
+            .map_err(|errno| CgroupError::write(self.shown(&path), value, errno))
+    }
+
+    fn write_all(&self, plan: &CgroupPlan, phase: Phase) -> Result<(), CgroupError> {
+        let mut writer = Writer {
+            cgroup: self,
+            last: None,
+        };
+        let mut put_off: Vec<&Write> = Vec::new();
+        for write in plan.writes.iter().filter(|write| write.phase == phase) {
+            if put_off
+                .first()
+                .is_some_and(|first| first.directory != write.directory)
+            {
+                writer.write_again(&mut put_off)?;
+            }
+            match writer.write(write) {
+                Err(Errno::INVAL) if write.retry => put_off.push(write),
+                result => result.map_err(|errno| self.refused(write, errno))?,
+            }
+        }
+        writer.write_again(&mut put_off)
+    }
+
+    /// Says what it means that the kernel refused a limit.
+    fn refused(&self, write: &Write, errno: Errno) -> CgroupError {
+        let path = self.shown(&format!(
+            "{}/{}",
+            self.directories[write.directory], write.file
+        ));
+        let error = CgroupError::write(path, &write.value, errno).at(&write.pointer);
+        let file = write.file.as_ref();
+        match errno {
+            Errno::BUSY if file.starts_with("memory.") => {
+                error.hint("more memory than this is in use already")
+            }
+            Errno::ACCESS | Errno::INVAL | Errno::RANGE | Errno::NODEV
+                if file.starts_with("cpuset.") =>
+            {
+                error.hint("not all of these are available to the cgroup above")
+            }
+            Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
+                error.hint("the value is out of range or more than the cgroup above has")
+            }
+            Errno::NODEV if write.value.contains(':') => error.hint("there is no such device"),
+            Errno::NOENT => error.hint("the kernel does not have this limit"),
+            _ => error,
+        }
+    }
+}
+
+/// Writes values, and keeps a file open while the values are for the same one.
+struct Writer<'c> {
+    cgroup: &'c Cgroup,
+    last: Option<(usize, String, OwnedFd)>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, write: &Write) -> Result<(), Errno> {
+        if let Some(usage) = write.above {
+            self.check_above(write, usage)?;
+        }
+        match (
+            self.write_one(write.directory, &write.file, &write.value),
+            &write.missing,
+        ) {
+            (Err(Errno::NOENT), Missing::Skip) => Ok(()),
+            (Err(Errno::NOENT), Missing::Instead(file, value)) => {
+                self.write_one(write.directory, file, value)
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn write_one(&mut self, directory: usize, file: &str, value: &str) -> Result<(), Errno> {
+        let known = matches!(&self.last, Some((d, f, _)) if *d == directory && f == file);
+        if !known {
+            let path = format!("{}/{file}", self.cgroup.directories[directory]);
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let open = rustix::fs::openat(&self.cgroup.root, path, flags, Mode::empty())?;
+            self.last = Some((directory, file.to_owned(), open));
+        }
+        match &self.last {
+            Some((_, _, open)) => file::write_to(open.as_fd(), value),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    /// Refuses a limit below what is in use, with the errno that v1 has for it.
+    fn check_above(&self, write: &Write, usage: &str) -> Result<(), Errno> {
+        let path = format!("{}/{usage}", self.cgroup.directories[write.directory]);
+        let usage = file::read(self.cgroup.root.as_fd(), &path)?;
+        match (write.value.parse::<u64>(), usage.parse::<u64>()) {
+            (Ok(limit), Ok(usage)) if limit <= usage => Err(Errno::BUSY),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_again(&mut self, put_off: &mut Vec<&Write>) -> Result<(), CgroupError> {
+        for write in put_off.drain(..) {
+            self.write(write)
+                .map_err(|errno| self.cgroup.refused(write, errno))?;
+        }
+        Ok(())
+    }
+}

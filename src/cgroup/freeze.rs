@@ -1,0 +1,168 @@
+//! Freezing and thawing a container.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::file;
+use super::{CgroupError, Record};
+
+/// How long freezing and thawing may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Record {
+    /// Whether the container is frozen (`paused`). One without a freezer is not.
+    pub fn frozen(&self) -> bool {
+        let directory = self.freezer();
+        directory.is_some_and(|directory| is_frozen(&self.absolute(directory), directory.v2))
+    }
+
+    /// Freezes every process of the container, and returns once all stand still.
+    ///
+    /// # Errors
+    /// There is no freezer, or a process did not stop within five seconds; then all run on.
+    pub fn freeze(&self) -> Result<(), CgroupError> {
+        let (path, v2) = self.freezer_path("freeze")?;
+        let frozen = set_frozen(&path, v2, true);
+        if frozen.is_err() {
+            // What stands still half-way would stay so for ever.
+            let _ = set_frozen(&path, v2, false);
+        }
+        frozen
+    }
+
+    /// Lets every process of the container run again.
+    ///
+    /// # Errors
+    /// There is no freezer, or the kernel refuses.
+    pub fn thaw(&self) -> Result<(), CgroupError> {
+        let (path, v2) = self.freezer_path("thaw")?;
+        set_frozen(&path, v2, false)
+    }
+
+    fn freezer_path(&self, action: &'static str) -> Result<(String, bool), CgroupError> {
+        match self.freezer() {
+            Some(directory) => Ok((self.absolute(directory), directory.v2)),
+            None => {
+                let state = "the container has no cgroup with a freezer";
+                Err(CgroupError::state(action, self.path(), state))
+            }
+        }
+    }
+}
+
+/// Whether the cgroup at `path` is frozen.
+pub(super) fn is_frozen(path: &str, v2: bool) -> bool {
+    if v2 {
+        let events = file::read(CWD, &format!("{path}/cgroup.events"));
+        events.is_ok_and(|text| file::flag(&text, "frozen") == Some(true))
+    } else {
+        file::read(CWD, &format!("{path}/freezer.state")).is_ok_and(|state| state == "FROZEN")
+    }
+}
+
+/// Freezes or thaws the cgroup at `path` and waits until it is so.
+pub(super) fn set_frozen(path: &str, v2: bool, frozen: bool) -> Result<(), CgroupError> {
+    if v2 {
+        let value = if frozen { "1" } else { "0" };
+        let freeze = format!("{path}/cgroup.freeze");
+        file::write(CWD, &freeze, value)
+            .map_err(|errno| CgroupError::write(freeze, value, errno))?;
+        return match wait_for(path, "frozen", frozen, Instant::now() + PATIENCE)? {
+            true => Ok(()),
+            false => Err(took_too_long(path, frozen)),
+        };
+    }
+    set_frozen_v1(path, frozen)
+}
+
+fn took_too_long(path: &str, frozen: bool) -> CgroupError {
+    let (action, left) = if frozen {
+        ("freeze", "still runs")
+    } else {
+        ("thaw", "is still frozen")
+    };
+    let state = format!("after {} s a process {left}", PATIENCE.as_secs());
+    CgroupError::state(action, path, state)
+}
+
+/// v1 sends no event: reading the state is what moves FREEZING on to FROZEN
+/// (freezer-subsystem.rst), so it is read again until then.
+fn set_frozen_v1(path: &str, frozen: bool) -> Result<(), CgroupError> {
+    let path = format!("{path}/freezer.state");
+    let value = if frozen { "FROZEN" } else { "THAWED" };
+    let failed = |errno| CgroupError::write(path.clone(), value, errno);
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let state = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut tries = 0;
+    loop {
+        // A task that was forked meanwhile is only caught by asking again.
+        file::write_to(state.as_fd(), value).map_err(failed)?;
+        if file::read_from(state.as_fd()).map_err(failed)? == value {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(took_too_long(super::record::parent(&path), frozen));
+        }
+        give_way(tries);
+        tries += 1;
+    }
+}
+
+/// Lets the processes that are waited for run: at first without losing the processor for long.
+pub(super) fn give_way(tries: u32) {
+    if tries < 20 {
+        rustix::thread::sched_yield();
+    } else {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
+/// Waits until `key` in `cgroup.events` of the v2 cgroup at `path` has the value `want`; whether
+/// it has. A cgroup that is gone is neither populated nor frozen.
+pub(super) fn wait_for(
+    path: &str,
+    key: &str,
+    want: bool,
+    deadline: Instant,
+) -> Result<bool, CgroupError> {
+    let path = format!("{path}/cgroup.events");
+    let failed = |errno| CgroupError::kernel("watch", path.clone(), errno);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let events = match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+        Ok(events) => events,
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(!want),
+        Err(errno) => return Err(failed(errno)),
+    };
+    loop {
+        let is = match file::read_from(events.as_fd()) {
+            Ok(text) => file::flag(&text, key).unwrap_or(false),
+            Err(Errno::NODEV) => false,
+            Err(errno) => return Err(failed(errno)),
+        };
+        if is == want {
+            return Ok(true);
+        }
+        let Some(rest) = timeout(deadline) else {
+            return Ok(false);
+        };
+        match rustix::event::poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&rest)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
+
+/// The time until `deadline`; nothing once it is over.
+pub(super) fn timeout(deadline: Instant) -> Option<Timespec> {
+    let rest = deadline.saturating_duration_since(Instant::now());
+    if rest.is_zero() {
+        None
+    } else {
+        Timespec::try_from(rest).ok()
+    }
+}

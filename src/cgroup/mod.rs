@@ -1,0 +1,23 @@
+//! The container's cgroup: what `plan::cgroup` planned is made, watched, frozen, killed and removed.
+//!
+//! [`Cgroupfs`] finds out what the host has and makes the cgroup, [`Cgroup`] is one that was just
+//! made, and [`Record`] is what later verbs need to know of it.
+
+mod create;
+mod devices;
+mod error;
+mod file;
+mod freeze;
+mod kill;
+mod members;
+mod probe;
+mod record;
+mod remove;
+#[cfg(test)]
+mod tests;
+mod v2;
+
+pub use create::Cgroup;
+pub use error::CgroupError;
+pub use probe::Cgroupfs;
+pub use record::Record;

@@ -1,0 +1,160 @@
+//! What is written down of a cgroup, so that later verbs find it without asking the host again.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Access, AtFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::members;
+use super::{CgroupError, Cgroupfs};
+use crate::plan::cgroup::{CgroupPlan, Version};
+
+/// A container's cgroup, for those who come later.
+///
+/// It is made and written down before the cgroup is, so that it names at least what a create that
+/// was killed half-way has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Where the cgroup file systems are mounted.
+    pub(super) root: String,
+    /// The cgroup's path from the root of every hierarchy, without a slash at either end.
+    pub(super) path: String,
+    /// Its directories, one in each hierarchy.
+    pub(super) directories: Vec<Directory>,
+}
+
+/// The cgroup in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Directory {
+    /// The hierarchy's directory under the root; empty for the root itself.
+    pub(super) hierarchy: String,
+    /// Whether its interface is that of cgroup v2.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) v2: bool,
+    /// How many of the levels right above the cgroup are the container's too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) levels: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Cgroupfs {
+    /// What [`Cgroupfs::create`] is going to make. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// The cgroup exists already and has processes in it or is frozen.
+    pub fn intend(&self, plan: &CgroupPlan) -> Result<Record, CgroupError> {
+        let directories = plan.directories.iter().map(|directory| Directory {
+            hierarchy: directory.hierarchy.clone(),
+            v2: directory.version == Version::V2,
+            levels: 0,
+        });
+        let mut record = Record {
+            root: self.host().root.display().to_string(),
+            path: plan.path.clone(),
+            directories: directories.collect(),
+        };
+        // One hierarchy stands for all: asking each of them would cost every container. Should
+        // they differ, `create` finds out and corrects the record.
+        let Some(reference) = record.reference() else {
+            return Ok(record);
+        };
+        let own = record.relative(reference);
+        if self.exists(&own)? {
+            members::refuse_used(&record, reference)?;
+            return Ok(record);
+        }
+        if plan.path.contains('/') && !self.exists(parent(&own))? {
+            for index in 0..record.directories.len() {
+                record.directories[index].levels = self.missing_levels(&record, index)?;
+            }
+        }
+        Ok(record)
+    }
+
+    fn missing_levels(&self, record: &Record, index: usize) -> Result<usize, CgroupError> {
+        let path = record.relative(&record.directories[index]);
+        let mut level = parent(&path);
+        for missing in 0..record.path.matches('/').count() {
+            if self.exists(level)? {
+                return Ok(missing);
+            }
+            level = parent(level);
+        }
+        Ok(record.path.matches('/').count())
+    }
+
+    fn exists(&self, path: &str) -> Result<bool, CgroupError> {
+        match rustix::fs::accessat(self.root.as_fd(), path, Access::EXISTS, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => {
+                let path = format!("{}/{path}", self.host().root.display());
+                Err(CgroupError::kernel("inspect", path, errno))
+            }
+        }
+    }
+}
+
+impl Record {
+    /// The directory that answers for all: of v2 if it is alone, else of the freezer.
+    pub(super) fn reference(&self) -> Option<&Directory> {
+        self.freezer().or_else(|| self.directories.first())
+    }
+
+    /// The directory with the freezer's files.
+    pub(super) fn freezer(&self) -> Option<&Directory> {
+        let is_freezer = |d: &&Directory| d.hierarchy.split(',').any(|name| name == "freezer");
+        match self.pure_v2() {
+            Some(directory) => Some(directory),
+            None => self.directories.iter().find(is_freezer),
+        }
+    }
+
+    /// The v2 directory if there are none of v1.
+    pub(super) fn pure_v2(&self) -> Option<&Directory> {
+        match self.directories.as_slice() {
+            [only] if only.v2 => Some(only),
+            _ => None,
+        }
+    }
+
+    /// A directory's path from the root of the cgroup file systems.
+    pub(super) fn relative(&self, directory: &Directory) -> String {
+        match directory.hierarchy.as_str() {
+            "" => self.path.clone(),
+            hierarchy => format!("{hierarchy}/{}", self.path),
+        }
+    }
+
+    /// A directory's whole path.
+    pub(super) fn absolute(&self, directory: &Directory) -> String {
+        format!("{}/{}", self.root, self.relative(directory))
+    }
+
+    /// Path of the cgroup from the root of every hierarchy, with a slash before it.
+    pub fn path(&self) -> String {
+        format!("/{}", self.path)
+    }
+
+    /// The whole path of every directory of the cgroup, each with its hierarchy's name
+    /// (empty for cgroup v2).
+    pub fn paths(&self) -> impl Iterator<Item = (&str, String)> {
+        self.directories.iter().map(|directory| {
+            let name = if directory.v2 {
+                ""
+            } else {
+                directory.hierarchy.as_str()
+            };
+            (name, self.absolute(directory))
+        })
+    }
+}
+
+/// The path of the directory that `path` is in.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
