@@ -1,2 +1,3 @@
 //! Corten: an OCI low-level container runtime.
 pub mod config;
+pub mod plan;
