@@ -11,6 +11,7 @@ pub mod namespaces;
 pub mod options;
 pub mod path;
 pub mod process;
+pub mod seccomp;
 
 use std::ffi::CString;
 

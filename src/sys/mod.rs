@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod bpf;
 pub mod clone;
 pub mod mount;
+pub mod pidfd;
 pub mod process;
 pub mod spawn;
 pub mod stub;
@@ -27,8 +28,10 @@ pub fn errno_text(errno: i32) -> String {
 
 /// Turns what libc's `syscall` returned into a result.
 fn check(result: libc::c_long) -> Result<usize> {
-    if result < 0 {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
-    }
-    Ok(result as usize)
+    if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+}
+
+/// The errno of the libc call that just failed.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

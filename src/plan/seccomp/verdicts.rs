@@ -1,0 +1,337 @@
+//! Works out, for one architecture, what happens to each system call number: which rule
+//! counts where several name the same call, and where the ENOSYS tail begins.
+//!
+//! The rules are libseccomp's (src/db.c) and runc's (libcontainer/seccomp):
+//! - a rule that says what the default says is left out;
+//! - a rule without conditions beats those with conditions, and the first such rule beats
+//!   later ones, wherever they stand;
+//! - of rules with conditions that overlap, the order is that of `order`, not the
+//!   profile's; the same conditions with different actions are an error;
+//! - i386's socketcall(2) and ipc(2) get a rule for each call that can be made through
+//!   them: the number within them stands in for the condition on the first argument, and
+//!   conditions on the others stay although they look at other things there.
+
+use std::cmp::{Ordering, Reverse};
+
+use super::profile::{Clause, Condition, Profile};
+use super::table::Row;
+use super::words::{Operator, RET_ERRNO};
+use super::{Arch, SeccompError};
+
+/// ENOSYS, asm-generic/errno.h.
+const ENOSYS: u32 = 38;
+/// Numbers that have a slot of their own: all of the tables are below, ARM's private ones
+/// excepted.
+const DENSE: usize = 560;
+/// ARM's private calls, `PRIVATE_BASE..PRIVATE_BASE + PRIVATE`.
+const PRIVATE: usize = 16;
+const PRIVATE_BASE: u32 = 0x000f_0000;
+
+/// What happens to a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// The filter returns this.
+    Return(u32),
+    /// The arguments decide: an index into `Chains`.
+    Chain(usize),
+    /// The same as on the architecture that this one is laid over.
+    Base,
+}
+
+/// Numbers from `start` up to the next run's start that share a verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Run {
+    pub start: u32,
+    pub verdict: Verdict,
+}
+
+/// The clauses of one system call in the order in which they are tried.
+#[derive(PartialEq, Eq)]
+pub(super) struct Chain {
+    /// Indexes into `Profile::clauses`.
+    pub clauses: Vec<usize>,
+    /// Whether low words alone are compared.
+    pub narrow: bool,
+}
+
+/// The chains of all architectures, each kind once.
+#[derive(Default)]
+pub(super) struct Chains(pub Vec<Chain>);
+
+/// A name of the profile with its rule.
+pub(super) struct Named {
+    pub rule: usize,
+    pub row: &'static Row,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Empty,
+    Always(u32),
+    Conditional,
+}
+
+/// The verdicts of one architecture while they are being collected.
+struct Slots {
+    arch: Arch,
+    slots: [Slot; DENSE + PRIVATE],
+    /// Slots and the clauses that are tried for them.
+    tried: Vec<(usize, usize)>,
+}
+
+/// The verdicts of `arch` for every number, as runs that begin with number 0. Clauses that
+/// only a multiplexer needs are added to the profile's.
+pub(super) fn runs(
+    arch: Arch,
+    profile: &mut Profile<'_>,
+    named: &[Named],
+    chains: &mut Chains,
+) -> Result<Vec<Run>, SeccompError> {
+    let mut slots = Slots {
+        arch,
+        slots: [Slot::Empty; DENSE + PRIVATE],
+        tried: Vec::with_capacity(32),
+    };
+    let mut newest = None;
+    for name in named {
+        if let Some(number) = arch.number(name.row) {
+            if !arch.is_private(number) {
+                newest = newest.max(Some(number));
+            }
+            slots.add(number, name.rule, profile);
+        }
+    }
+    for name in named {
+        if let Some((number, call)) = arch.multiplexed(name.row) {
+            slots.add_multiplexed(number, call, name.rule, profile);
+        }
+    }
+    let newest = newest.filter(|_| profile.enosys_tail).unwrap_or(u32::MAX);
+    slots.into_runs(profile, newest, chains)
+}
+
+impl Slots {
+    fn index(number: u32) -> usize {
+        match number.checked_sub(PRIVATE_BASE) {
+            Some(private) => DENSE + private as usize,
+            None => number as usize,
+        }
+    }
+
+    fn number(index: usize) -> u32 {
+        match index.checked_sub(DENSE) {
+            Some(private) => PRIVATE_BASE + private as u32,
+            None => index as u32,
+        }
+    }
+
+    fn add(&mut self, number: u32, rule: usize, profile: &Profile<'_>) {
+        let rule = &profile.rules[rule];
+        if rule.redundant {
+            return;
+        }
+        let at = Slots::index(number);
+        if rule.clauses.is_empty() {
+            self.always(at, rule.ret);
+        }
+        for clause in rule.clauses.clone() {
+            self.try_clause(at, clause, profile);
+        }
+    }
+
+    fn always(&mut self, at: usize, ret: u32) {
+        if !matches!(self.slots[at], Slot::Always(_)) {
+            self.slots[at] = Slot::Always(ret);
+        }
+    }
+
+    fn try_clause(&mut self, at: usize, clause: usize, profile: &Profile<'_>) {
+        let Clause {
+            conditions, ret, ..
+        } = &profile.clauses[clause];
+        let narrow = self.arch.is_narrow();
+        if profile.conditions[conditions.clone()]
+            .iter()
+            .all(|it| it.is_empty(narrow))
+        {
+            self.always(at, *ret);
+        } else if !matches!(self.slots[at], Slot::Always(_)) {
+            self.slots[at] = Slot::Conditional;
+            self.tried.push((at, clause));
+        }
+    }
+
+    fn add_multiplexed(&mut self, number: u32, call: u64, rule: usize, profile: &mut Profile<'_>) {
+        let at = Slots::index(number);
+        let (ret, redundant, clauses) = {
+            let rule = &profile.rules[rule];
+            (rule.ret, rule.redundant, rule.clauses.clone())
+        };
+        if redundant || matches!(self.slots[at], Slot::Always(_)) {
+            return;
+        }
+        let which = Condition {
+            arg: 0,
+            op: Operator::Eq,
+            mask: u64::MAX,
+            datum: call,
+        };
+        // A rule without conditions is one clause without conditions here.
+        let mut given: Vec<_> = clauses
+            .map(|at| profile.clauses[at].conditions.clone())
+            .collect();
+        if given.is_empty() {
+            given.push(0..0);
+        }
+        for conditions in given {
+            let first = profile.conditions.len();
+            profile.conditions.push(which);
+            for at in conditions {
+                let condition = profile.conditions[at];
+                if condition.arg != which.arg {
+                    profile.conditions.push(condition);
+                }
+            }
+            let conditions = first..profile.conditions.len();
+            profile.clauses.push(Clause {
+                rule,
+                ret,
+                conditions,
+            });
+            self.try_clause(at, profile.clauses.len() - 1, profile);
+        }
+    }
+
+    fn into_runs(
+        mut self,
+        profile: &Profile<'_>,
+        newest: u32,
+        chains: &mut Chains,
+    ) -> Result<Vec<Run>, SeccompError> {
+        self.tried.sort_unstable();
+        let unknown = |number| {
+            Verdict::Return(if number > newest {
+                RET_ERRNO | ENOSYS
+            } else {
+                profile.default_ret
+            })
+        };
+        let mut runs: Vec<Run> = Vec::with_capacity(160);
+        let mut push = |start, verdict| {
+            if runs.last().is_none_or(|last| last.verdict != verdict) {
+                runs.push(Run { start, verdict });
+            }
+        };
+        let end = if self.arch == Arch::Arm {
+            DENSE + PRIVATE
+        } else {
+            DENSE
+        };
+        for at in 0..end {
+            let number = Slots::number(at);
+            if at == DENSE {
+                push(DENSE as u32, unknown(DENSE as u32));
+            }
+            push(
+                number,
+                match self.slots[at] {
+                    Slot::Empty => unknown(number),
+                    Slot::Always(ret) => Verdict::Return(ret),
+                    Slot::Conditional => Verdict::Chain(self.chain(at, profile, chains)?),
+                },
+            );
+        }
+        push(Slots::number(end - 1) + 1, unknown(u32::MAX));
+        Ok(runs)
+    }
+
+    /// The chain of a slot, shared with calls that have the same.
+    fn chain(
+        &self,
+        at: usize,
+        profile: &Profile<'_>,
+        chains: &mut Chains,
+    ) -> Result<usize, SeccompError> {
+        let first = self.tried.partition_point(|tried| tried.0 < at);
+        let mut clauses: Vec<usize> = self.tried[first..]
+            .iter()
+            .take_while(|tried| tried.0 == at)
+            .map(|tried| tried.1)
+            .collect();
+        let conditions = |at: usize| &profile.conditions[profile.clauses[at].conditions.clone()];
+        clauses.sort_by(|&a, &b| order(conditions(a), conditions(b)));
+        for pair in clauses.windows(2) {
+            let (a, b) = (&profile.clauses[pair[0]], &profile.clauses[pair[1]]);
+            if a.ret != b.ret
+                && conditions(pair[0]) == conditions(pair[1])
+                && !multiplexer(self.arch, at)
+            {
+                let (first, later) = (a.rule.min(b.rule), a.rule.max(b.rule));
+                return Err(SeccompError::new(
+                    &format!("/syscalls/{later}"),
+                    &format!(
+                        "asks for another action than /linux/seccomp/syscalls/{first} for the same system call and arguments"
+                    ),
+                ));
+            }
+        }
+        clauses.dedup_by(|b, a| conditions(*a) == conditions(*b));
+        let chain = Chain {
+            clauses,
+            narrow: self.arch.is_narrow(),
+        };
+        Ok(chains
+            .0
+            .iter()
+            .position(|known| *known == chain)
+            .unwrap_or_else(|| {
+                chains.0.push(chain);
+                chains.0.len() - 1
+            }))
+    }
+}
+
+/// Whether a slot is a multiplexer's, whose conditions are not all the profile's own.
+fn multiplexer(arch: Arch, at: usize) -> bool {
+    arch.is_multiplexer(Slots::number(at))
+}
+
+/// libseccomp's order of clauses (src/db.c, _db_chain_lt): as far as they are alike, higher
+/// arguments first, equality before "less" before "greater", and the narrower comparison
+/// first; the shorter clause where one begins like the other.
+fn order(a: &[Condition], b: &[Condition]) -> Ordering {
+    let key = |condition: &Condition| {
+        let (class, datum) = match condition.op {
+            Operator::MaskedEq | Operator::Eq | Operator::Ne => (3, condition.datum),
+            Operator::Lt | Operator::Le => (2, !condition.datum),
+            Operator::Ge | Operator::Gt => (1, condition.datum),
+        };
+        Reverse((condition.arg, class, datum))
+    };
+    a.iter().map(key).cmp(b.iter().map(key))
+}
+
+/// The runs of an architecture laid over those of another: where both say the same the
+/// verdict is `Base`.
+pub(super) fn lay_over(base: &[Run], runs: &[Run]) -> Vec<Run> {
+    let mut laid: Vec<Run> = Vec::with_capacity(runs.len());
+    let (mut at, mut base_at) = (0, 0);
+    let mut start = 0;
+    loop {
+        let verdict = match runs[at].verdict {
+            same if same == base[base_at].verdict => Verdict::Base,
+            own => own,
+        };
+        if laid.last().is_none_or(|last| last.verdict != verdict) {
+            laid.push(Run { start, verdict });
+        }
+        let next = runs.get(at + 1).map(|run| run.start);
+        let base_next = base.get(base_at + 1).map(|run| run.start);
+        let Some(nearest) = [next, base_next].into_iter().flatten().min() else {
+            return laid;
+        };
+        at += usize::from(next == Some(nearest));
+        base_at += usize::from(base_next == Some(nearest));
+        start = nearest;
+    }
+}
