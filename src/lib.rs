@@ -1,4 +1,5 @@
 //! Corten: an OCI low-level container runtime.
+pub mod cli;
 pub mod config;
 pub mod plan;
 pub mod rootfs;

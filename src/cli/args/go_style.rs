@@ -1,0 +1,66 @@
+//! Long flags with a single dash, which Go's flag package takes: `-bundle DIR`
+//! is `--bundle DIR` to runc, where clap would read `-b undle`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use clap::Command;
+
+/// Gives the long flags of `command` their second dash.
+pub fn double_dashes(command: &Command, args: &[OsString]) -> Vec<OsString> {
+    // What follows the first positional of such a command is a command line
+    // of its own.
+    let stops = command
+        .get_positionals()
+        .any(|positional| positional.is_trailing_var_arg_set());
+    let mut result = Vec::with_capacity(args.len());
+    let mut ended = false;
+    let mut is_value = false;
+    for arg in args {
+        let is_flag = arg.as_bytes().starts_with(b"-") && arg != "-";
+        if ended || !is_flag {
+            ended |= stops && !is_value;
+            is_value = false;
+            result.push(arg.clone());
+            continue;
+        }
+        ended = arg == "--";
+        is_value = takes_next(command, arg);
+        let single = !arg.as_bytes().starts_with(b"--");
+        result.push(if single && long(command, arg).is_some() {
+            dashed(arg)
+        } else {
+            arg.clone()
+        });
+    }
+    result
+}
+
+/// The long flag that `arg` names, with one dash or two.
+fn long<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a clap::Arg> {
+    let text = arg.as_bytes().strip_prefix(b"-")?;
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let name = text.split(|byte| *byte == b'=').next()?;
+    command.get_arguments().find(|known| {
+        known
+            .get_long()
+            .is_some_and(|known| known.len() > 1 && known.as_bytes() == name)
+    })
+}
+
+/// Whether the next word is the value of the flag `arg`.
+fn takes_next(command: &Command, arg: &OsStr) -> bool {
+    let short = |known: &&clap::Arg| {
+        known
+            .get_short()
+            .is_some_and(|short| arg.as_bytes() == format!("-{short}").as_bytes())
+    };
+    long(command, arg)
+        .or_else(|| command.get_arguments().find(short))
+        .is_some_and(|known| known.get_action().takes_values() && !known.is_require_equals_set())
+        && !arg.as_bytes().contains(&b'=')
+}
+
+fn dashed(arg: &OsStr) -> OsString {
+    OsString::from_vec([b"-", arg.as_bytes()].concat())
+}
