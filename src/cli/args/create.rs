@@ -77,7 +77,7 @@ pub(super) fn flags() -> [Arg; 7] {
         flag::path(
             "console-socket",
             "PATH",
-            "AF_UNIX socket that gets the descriptor of the terminal's master",
+            "AF_UNIX socket that gets the master of the terminal",
         ),
         flag::path(
             "pidfd-socket",
@@ -91,7 +91,7 @@ pub(super) fn flags() -> [Arg; 7] {
         ),
         flag::switch(
             "no-pivot",
-            "Do not use pivot_root; for a root file system on a ramdisk, and less safe",
+            "Do without pivot_root (root file system on a ramdisk; less safe)",
         ),
         flag::switch("no-new-keyring", "Keep the caller's session keyring"),
         Arg::new("preserve-fds")

@@ -9,7 +9,12 @@ pub fn one_line(verb: &str, error: &clap::Error) -> String {
 
 fn reason(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(text).unwrap_or_default();
-    let arg = context(ContextKind::InvalidArg);
+    let shown = context(ContextKind::InvalidArg);
+    // `--bundle <DIR>` and `--keep[=<keep>]`, without their value.
+    let arg = match shown.find([' ', '[']) {
+        Some(end) if shown.starts_with('-') => &shown[..end],
+        _ => shown.as_str(),
+    };
     let value = context(ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument if arg.starts_with('-') => format!("unknown flag {arg}"),

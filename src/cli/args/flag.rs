@@ -7,18 +7,12 @@ use std::path::PathBuf;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
-/// A flag that is on or off. As in Go, it also takes `=true` and `=false`.
+/// A flag that is on or off.
 pub fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .help(help)
-        .action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-        .hide_possible_values(true)
-        .value_name("BOOL")
-        .value_parser(parse_bool)
+        .action(ArgAction::SetTrue)
 }
 
 /// A flag with a path for value.

@@ -1,10 +1,27 @@
-//! Long flags with a single dash, which Go's flag package takes: `-bundle DIR`
-//! is `--bundle DIR` to runc, where clap would read `-b undle`.
+//! What Go's flag package takes and clap does not. Long flags with a single
+//! dash: `-bundle DIR` is `--bundle DIR` to runc, where clap would read
+//! `-b undle`. Switches with a value: `--keep=false`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::Command;
+use clap::{Arg, ArgAction, Command};
+
+use super::flag;
+
+/// Lets the switches of `command` take `=true` and `=false` too. Only for
+/// parsing: in a help text it would be noise.
+pub fn boolean_values(command: Command) -> Command {
+    command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(flag::parse_bool),
+        _ => arg,
+    })
+}
 
 /// Gives the long flags of `command` their second dash.
 pub fn double_dashes(command: &Command, args: &[OsString]) -> Vec<OsString> {
@@ -37,7 +54,7 @@ pub fn double_dashes(command: &Command, args: &[OsString]) -> Vec<OsString> {
 }
 
 /// The long flag that `arg` names, with one dash or two.
-fn long<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a clap::Arg> {
+fn long<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a Arg> {
     let text = arg.as_bytes().strip_prefix(b"-")?;
     let text = text.strip_prefix(b"-").unwrap_or(text);
     let name = text.split(|byte| *byte == b'=').next()?;
@@ -50,7 +67,7 @@ fn long<'a>(command: &'a Command, arg: &OsStr) -> Option<&'a clap::Arg> {
 
 /// Whether the next word is the value of the flag `arg`.
 fn takes_next(command: &Command, arg: &OsStr) -> bool {
-    let short = |known: &&clap::Arg| {
+    let short = |known: &&Arg| {
         known
             .get_short()
             .is_some_and(|short| arg.as_bytes() == format!("-{short}").as_bytes())

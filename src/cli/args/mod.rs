@@ -24,6 +24,11 @@ mod spec;
 mod start;
 mod state;
 
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
@@ -120,9 +125,14 @@ impl Definition {
 
     /// Parses what follows the verb; `Err` is clap's, help included.
     fn parse(&self, args: &[OsString]) -> Result<Verb, clap::Error> {
-        let command = self.command().no_binary_name(true);
+        let command = go_style::boolean_values(self.command()).no_binary_name(true);
         let args = go_style::double_dashes(&command, args);
         command.try_get_matches_from(args).map(self.read)
+    }
+
+    /// The text of `--help`.
+    fn help(&self) -> String {
+        self.command().render_long_help().to_string()
     }
 }
 
@@ -189,14 +199,14 @@ fn parse_verb(name: &OsStr, args: &[OsString]) -> Result<Verb, Stop> {
         return Err(match args.first() {
             None => Stop::Show(command().render_long_help().to_string()),
             Some(verb) => match definition(verb) {
-                Ok(definition) => Stop::Show(definition.command().render_long_help().to_string()),
+                Ok(definition) => Stop::Show(definition.help()),
                 Err(unknown) => unknown,
             },
         });
     }
     let definition = definition(name)?;
     definition.parse(args).map_err(|error| match error.kind() {
-        clap::error::ErrorKind::DisplayHelp => Stop::Show(error.to_string()),
+        clap::error::ErrorKind::DisplayHelp => Stop::Show(definition.help()),
         _ => Stop::Wrong {
             message: explain::one_line(definition.name, &error),
             code: 1,
