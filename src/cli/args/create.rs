@@ -98,6 +98,7 @@ pub(super) fn flags() -> [Arg; 7] {
             .long("preserve-fds")
             .value_name("N")
             .help("Pass N descriptors more than stdio and $LISTEN_FDS")
+            .allow_negative_numbers(true)
             .value_parser(value_parser!(u32)),
     ]
 }

@@ -4,7 +4,25 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// `create: unknown flag --foo (see 'corten create --help')`.
 pub fn one_line(verb: &str, error: &clap::Error) -> String {
-    format!("{verb}: {} (see 'corten {verb} --help')", reason(error))
+    format!(
+        "{verb}: {}{} (see 'corten {verb} --help')",
+        reason(error),
+        suggestion(error)
+    )
+}
+
+/// The known word that an unknown one is most like: `, did you mean --bundle?`.
+pub fn suggestion(error: &clap::Error) -> String {
+    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    match kinds.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(word)) => format!(", did you mean {word}?"),
+        // The list is in order of likeness, the last one the most alike.
+        Some(ContextValue::Strings(words)) => words
+            .last()
+            .map(|word| format!(", did you mean {word}?"))
+            .unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 fn reason(error: &clap::Error) -> String {

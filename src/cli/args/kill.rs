@@ -26,6 +26,7 @@ pub(super) const DEFINITION: Definition = Definition {
                 Arg::new("signal")
                     .value_name("SIGNAL")
                     .help("Name with or without SIG, or number [default: TERM]")
+                    .allow_negative_numbers(true)
                     .value_parser(str::parse::<Signal>),
             )
             .after_help("Example:\n  corten kill web HUP")

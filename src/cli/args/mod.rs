@@ -132,7 +132,7 @@ impl Definition {
 
     /// The text of `--help`.
     fn help(&self) -> String {
-        self.command().render_long_help().to_string()
+        self.command().render_help().to_string()
     }
 }
 
@@ -167,7 +167,7 @@ pub fn parse(argv: impl Iterator<Item = OsString>) -> Result<Invocation, Usage> 
                 global,
             }),
         },
-        Ok(global::Peeled::Help) => Err(Usage::Show(command().render_long_help().to_string())),
+        Ok(global::Peeled::Help) => Err(Usage::Show(command().render_help().to_string())),
         Ok(global::Peeled::Version) => Err(Usage::Show(version())),
         Err(reason) => Err(Usage::Wrong {
             message: format!("{reason} (see 'corten --help')"),
@@ -197,7 +197,7 @@ fn parse_verb(name: &OsStr, args: &[OsString]) -> Result<Verb, Stop> {
     }
     if name == "help" || name == "h" {
         return Err(match args.first() {
-            None => Stop::Show(command().render_long_help().to_string()),
+            None => Stop::Show(command().render_help().to_string()),
             Some(verb) => match definition(verb) {
                 Ok(definition) => Stop::Show(definition.help()),
                 Err(unknown) => unknown,
@@ -215,13 +215,17 @@ fn parse_verb(name: &OsStr, args: &[OsString]) -> Result<Verb, Stop> {
 }
 
 fn definition(name: &OsStr) -> Result<&'static Definition, Stop> {
-    VERBS
-        .iter()
-        .find(|verb| name == verb.name)
-        .ok_or_else(|| Stop::Wrong {
-            message: format!("unknown command {name:?} (see 'corten --help')"),
+    VERBS.iter().find(|verb| name == verb.name).ok_or_else(|| {
+        let by_clap = command().no_binary_name(true).try_get_matches_from([name]);
+        let hint = by_clap
+            .err()
+            .map(|error| explain::suggestion(&error))
+            .unwrap_or_default();
+        Stop::Wrong {
+            message: format!("unknown command {name:?}{hint} (see 'corten --help')"),
             code: 3,
-        })
+        }
+    })
 }
 
 /// The text of `--version`, in runc's lines.

@@ -153,8 +153,16 @@ fn wrong_usage_is_one_line_with_runc_s_exit_code() {
             "create: missing value of --bundle (see 'corten create --help')",
         ),
         (
+            "create --bundel /b x",
+            "create: unknown flag --bundel, did you mean --bundle? (see 'corten create --help')",
+        ),
+        (
             "create --preserve-fds -1 x",
-            "create: unknown flag -1 (see 'corten create --help')",
+            "create: invalid value \"-1\" for --preserve-fds: -1 is not in 0..=4294967295 (see 'corten create --help')",
+        ),
+        (
+            "kill web -9",
+            "kill: unknown signal \"-9\": use a name such as TERM or SIGTERM, or a number up to 64 (see 'corten kill --help')",
         ),
         (
             "run --detach=maybe x",
