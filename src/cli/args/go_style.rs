@@ -81,3 +81,51 @@ fn takes_next(command: &Command, arg: &OsStr) -> bool {
 fn dashed(arg: &OsStr) -> OsString {
     OsString::from_vec([b"-", arg.as_bytes()].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(command: &Command, line: &str) -> String {
+        let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        double_dashes(command, &args)
+            .join(OsStr::new(" "))
+            .into_string()
+            .unwrap()
+    }
+
+    fn command() -> Command {
+        Command::new("exec").args([
+            flag::path("cwd", "DIR", "").short('c'),
+            flag::switch("tty", "").short('t'),
+            Arg::new("id"),
+        ])
+    }
+
+    #[test]
+    fn only_long_flags_of_the_command_get_a_second_dash() {
+        let command = boolean_values(command());
+        for (line, expected) in [
+            ("-cwd /x web -tty=false", "--cwd /x web --tty=false"),
+            ("-c /x -t web", "-c /x -t web"),
+            ("-other - web", "-other - web"),
+            ("-tty -- -tty", "--tty -- -tty"),
+        ] {
+            assert_eq!(translated(&command, line), expected);
+        }
+    }
+
+    #[test]
+    fn the_command_line_of_an_exec_is_left_alone() {
+        let program = Arg::new("program").num_args(0..).trailing_var_arg(true);
+        let command = boolean_values(command().arg(program));
+        assert_eq!(
+            translated(&command, "-cwd web web ls -tty"),
+            "--cwd web web ls -tty"
+        );
+        assert_eq!(
+            translated(&command, "-c=/ -tty web -cwd"),
+            "-c=/ --tty web -cwd"
+        );
+    }
+}
