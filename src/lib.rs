@@ -1,6 +1,8 @@
 //! Corten: an OCI low-level container runtime.
 pub mod cgroup;
+pub mod cli;
 pub mod config;
+pub mod container;
 pub mod plan;
 pub mod rootfs;
 pub mod sys;

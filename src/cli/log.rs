@@ -1,0 +1,323 @@
+//! The log: lines as runc's logrus writes them, to `--log FILE` or standard
+//! error. containerd, CRI-O and Podman read the last line of that file for
+//! the reason of a failure.
+//!
+//! No colours, no rotation, no lock: the process has one thread.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use log::{Level, Log, Metadata, Record};
+
+use super::args::{Global, LogFormat};
+use super::time;
+
+/// `--log` names something that cannot be written to.
+#[derive(Debug)]
+pub enum LogError {
+    /// The file could not be opened.
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A target that Corten has not got: `journald:ID`, `syslog:ID`.
+    Target(String),
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogError::Open { path, source } => {
+                write!(f, "open {}: {}", path.display(), errno_text(source))
+            }
+            LogError::Target(target) => {
+                write!(
+                    f,
+                    "log target {target:?} is not supported: give the path of a file"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// An I/O error in the words that engines look for, "no such file or
+/// directory": lower case and without the number.
+pub fn errno_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+}
+
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Opens the log that `global` asks for. The file is opened here, not at the
+/// first line: that it cannot be written has to be said while there is
+/// somebody to say it to. Without `--log` this makes no system call.
+///
+/// # Errors
+/// As [`LogError`]; the log then goes to standard error.
+pub fn init(global: &Global) -> Result<(), LogError> {
+    let (file, result) = match global.log.as_deref().map(open).transpose() {
+        Ok(file) => (file, Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let logger = LOGGER.get_or_init(|| Logger {
+        file,
+        format: global.log_format,
+    });
+    // It fails when there is a logger already, which then stays.
+    let _ = log::set_logger(logger);
+    log::set_max_level(global.log_level);
+    result
+}
+
+/// Reports the error that ends the program: a line in the log, and, when that
+/// is a file, the bare text on standard error, as runc does.
+pub fn fatal(message: &str) {
+    log::error!("{message}");
+    if LOGGER.get().is_some_and(|logger| logger.file.is_some()) {
+        print_line(message);
+    }
+}
+
+/// Reports a command line that was not understood: for people, so standard
+/// error gets the plain line; and the log file, if `global` names a good one.
+pub fn usage_error(global: &Global, message: &str) {
+    if let Some(Ok(file)) = global.log.as_deref().map(open) {
+        Logger {
+            file: Some(file),
+            format: global.log_format,
+        }
+        .write(Level::Error, message);
+    }
+    print_line(&format!("corten: {message}"));
+}
+
+/// Standard error may be closed or full: there is nobody left to tell.
+fn print_line(line: &str) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Opens the file of `--log`: `PATH` or, as crun writes it, `file:PATH`. runc
+/// adds O_SYNC; a log that engines read while the system runs gains nothing
+/// by it.
+fn open(target: &OsStr) -> Result<File, LogError> {
+    let bytes = target.as_bytes();
+    if bytes.starts_with(b"journald:") || bytes.starts_with(b"syslog:") {
+        return Err(LogError::Target(target.to_string_lossy().into_owned()));
+    }
+    let path = Path::new(OsStr::from_bytes(
+        bytes.strip_prefix(b"file:").unwrap_or(bytes),
+    ));
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(|source| LogError::Open {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+struct Logger {
+    /// Standard error where there is none.
+    file: Option<File>,
+    format: LogFormat,
+}
+
+impl Logger {
+    fn write(&self, level: Level, message: &str) {
+        let person =
+            self.file.is_none() && self.format == LogFormat::Text && io::stderr().is_terminal();
+        let line = match self.format {
+            _ if person => plain_line(level, message),
+            LogFormat::Text => text_line(level, message, SystemTime::now()),
+            LogFormat::Json => json_line(level, message, SystemTime::now()),
+        };
+        // One write, so that lines of several runtimes do not mix. A log that
+        // cannot be written must not stop a container.
+        let _ = match &self.file {
+            Some(file) => (&mut &*file).write_all(line.as_bytes()),
+            None => io::stderr().write_all(line.as_bytes()),
+        };
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.write(record.level(), &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// logrus's words for the levels.
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    }
+}
+
+/// What a person at a terminal gets.
+fn plain_line(level: Level, message: &str) -> String {
+    match level {
+        Level::Error => format!("corten: {message}\n"),
+        _ => format!("corten: {}: {message}\n", level_name(level)),
+    }
+}
+
+fn text_line(level: Level, message: &str, now: SystemTime) -> String {
+    let time = time::rfc3339(now);
+    format!(
+        "time=\"{time}\" level={} msg={}\n",
+        level_name(level),
+        quoted_if_needed(message)
+    )
+}
+
+fn json_line(level: Level, message: &str, now: SystemTime) -> String {
+    let message = serde_json::Value::from(message);
+    let time = time::rfc3339(now);
+    format!(
+        "{{\"level\":\"{}\",\"msg\":{message},\"time\":\"{time}\"}}\n",
+        level_name(level)
+    )
+}
+
+/// logrus leaves a value bare when it holds nothing but these.
+fn quoted_if_needed(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "-._/@^+".contains(c);
+    if text.chars().all(bare) {
+        text.to_owned()
+    } else {
+        quoted(text)
+    }
+}
+
+/// Go's `%q`: a text from a container cannot forge a line or hide one.
+fn quoted(text: &str) -> String {
+    let mut result = String::with_capacity(text.len() + 2);
+    result.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => result.push_str("\\\""),
+            '\\' => result.push_str("\\\\"),
+            '\n' => result.push_str("\\n"),
+            '\r' => result.push_str("\\r"),
+            '\t' => result.push_str("\\t"),
+            '\u{7}' => result.push_str("\\a"),
+            '\u{8}' => result.push_str("\\b"),
+            '\u{b}' => result.push_str("\\v"),
+            '\u{c}' => result.push_str("\\f"),
+            c if is_printable(c) => result.push(c),
+            c if c.is_ascii() => result += &format!("\\x{:02x}", u32::from(c)),
+            c if u32::from(c) <= 0xffff => result += &format!("\\u{:04x}", u32::from(c)),
+            c => result += &format!("\\U{:08x}", u32::from(c)),
+        }
+    }
+    result.push('"');
+    result
+}
+
+/// Not control, no space but the usual one, no invisible format character.
+fn is_printable(c: char) -> bool {
+    let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_795_258_800)
+    }
+
+    #[test]
+    fn text_lines_are_logrus_s() {
+        for (message, shown) in [
+            ("container does not exist", r#""container does not exist""#),
+            ("plain", "plain"),
+            ("", ""),
+            ("a=b", r#""a=b""#),
+            (
+                "stat \"/x\": \\ \n\t\u{1b}[0m",
+                r#""stat \"/x\": \\ \n\t\x1b[0m""#,
+            ),
+            ("ä \u{202e}", "\"ä \\u202e\""),
+        ] {
+            let line = text_line(Level::Error, message, now());
+            assert_eq!(
+                line,
+                format!("time=\"2026-11-21T11:00:00Z\" level=error msg={shown}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn json_lines_have_the_keys_that_engines_read() {
+        let line = json_line(Level::Warn, "a \"b\"\n", now());
+        let expected = r#"{"level":"warning","msg":"a \"b\"\n","time":"2026-11-21T11:00:00Z"}"#;
+        assert_eq!(line, format!("{expected}\n"));
+    }
+
+    #[test]
+    fn the_log_file_is_appended_to() {
+        let path = std::env::temp_dir().join(format!("corten-log-{}", std::process::id()));
+        for target in [path.as_os_str().to_owned(), {
+            let mut prefixed = std::ffi::OsString::from("file:");
+            prefixed.push(&path);
+            prefixed
+        }] {
+            let logger = Logger {
+                file: Some(open(&target).unwrap()),
+                format: LogFormat::Text,
+            };
+            logger.write(Level::Info, "one");
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(text.matches(" level=info msg=one\n").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_named_in_runc_s_words() {
+        let error = open(OsStr::new("/nonexistent/log")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "open /nonexistent/log: no such file or directory"
+        );
+        let error = open(OsStr::new("syslog:corten")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("log target \"syslog:corten\" is not supported")
+        );
+    }
+}
