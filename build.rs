@@ -8,11 +8,16 @@ use std::process::Command;
 fn main() {
     build_stub();
     println!("cargo:rerun-if-changed=.git/HEAD");
-    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let commit = Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .output();
     if let Ok(output) = commit
         && output.status.success()
     {
-        println!("cargo:rustc-env=CORTEN_COMMIT={}", String::from_utf8_lossy(&output.stdout).trim());
+        println!(
+            "cargo:rustc-env=CORTEN_COMMIT={}",
+            String::from_utf8_lossy(&output.stdout).trim()
+        );
     }
 }
 
@@ -27,14 +32,72 @@ fn build_stub() {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let status = Command::new(rustc)
         .arg(stub.join("main.rs"))
-        .args(["--crate-name", "stub", "--crate-type", "bin", "--edition", "2024", "--target", &target])
-        .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "lto=fat", "-C", "relocation-model=static", "-C", "strip=symbols"])
-        .args(["-C", "target-feature=-crt-static", "-C", "force-unwind-tables=no"])
-        .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld", "-C", "link-self-contained=no"])
-        .args(["-C", "link-arg=--gc-sections", "-C", "link-arg=-static", "-C", "link-arg=-nostdlib"])
-        .args(["-C", "link-arg=-z", "-C", "link-arg=norelro", "-C", "link-arg=--no-rosegment"])
-        .args(["-C", "link-arg=-z", "-C", "link-arg=noseparate-code", "-C", "link-arg=--build-id=none"])
-        .args(["-C", "link-arg=--no-eh-frame-hdr", "-C", "default-linker-libraries=no"])
+        .args([
+            "--crate-name",
+            "stub",
+            "--crate-type",
+            "bin",
+            "--edition",
+            "2024",
+            "--target",
+            &target,
+        ])
+        .args([
+            "-C",
+            "panic=abort",
+            "-C",
+            "opt-level=s",
+            "-C",
+            "lto=fat",
+            "-C",
+            "relocation-model=static",
+            "-C",
+            "strip=symbols",
+        ])
+        .args([
+            "-C",
+            "target-feature=-crt-static",
+            "-C",
+            "force-unwind-tables=no",
+        ])
+        .args([
+            "-C",
+            "linker=rust-lld",
+            "-C",
+            "linker-flavor=ld.lld",
+            "-C",
+            "link-self-contained=no",
+        ])
+        .args([
+            "-C",
+            "link-arg=--gc-sections",
+            "-C",
+            "link-arg=-static",
+            "-C",
+            "link-arg=-nostdlib",
+        ])
+        .args([
+            "-C",
+            "link-arg=-z",
+            "-C",
+            "link-arg=norelro",
+            "-C",
+            "link-arg=--no-rosegment",
+        ])
+        .args([
+            "-C",
+            "link-arg=-z",
+            "-C",
+            "link-arg=noseparate-code",
+            "-C",
+            "link-arg=--build-id=none",
+        ])
+        .args([
+            "-C",
+            "link-arg=--no-eh-frame-hdr",
+            "-C",
+            "default-linker-libraries=no",
+        ])
         .arg("-o")
         .arg(&out)
         .status()

@@ -22,7 +22,11 @@ impl fmt::Display for InvalidId {
         if self.0.len() > LONGEST {
             return write!(f, "invalid container id: longer than {LONGEST} characters");
         }
-        write!(f, "invalid container id {:?}: only letters, digits and _ + - . are allowed", self.0)
+        write!(
+            f,
+            "invalid container id {:?}: only letters, digits and _ + - . are allowed",
+            self.0
+        )
     }
 }
 
@@ -40,7 +44,11 @@ impl Id {
             && text.bytes().all(allowed)
             && text != "."
             && text != "..";
-        if valid { Ok(Id(text.to_owned())) } else { Err(InvalidId(text.to_owned())) }
+        if valid {
+            Ok(Id(text.to_owned()))
+        } else {
+            Err(InvalidId(text.to_owned()))
+        }
     }
 
     /// The text.

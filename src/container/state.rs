@@ -68,9 +68,8 @@ pub struct HookRecord {
 
 impl From<&Hook<'_>> for HookRecord {
     fn from(hook: &Hook<'_>) -> HookRecord {
-        let strings = |texts: &[crate::config::spec::Text<'_>]| {
-            texts.iter().map(|t| t.to_string()).collect()
-        };
+        let strings =
+            |texts: &[crate::config::spec::Text<'_>]| texts.iter().map(|t| t.to_string()).collect();
         HookRecord {
             path: hook.path.to_string(),
             args: strings(&hook.args),
@@ -87,7 +86,10 @@ pub fn hook_records(hooks: &[Hook<'_>]) -> Vec<HookRecord> {
 
 /// The annotations of a spec as plain strings.
 pub fn annotations(spec: &Spec<'_>) -> BTreeMap<String, String> {
-    spec.annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+    spec.annotations
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .collect()
 }
 
 /// The container as `state` and hooks show it (runtime-spec, "State").
@@ -161,7 +163,11 @@ impl State {
         PrintedState {
             oci_version: &self.oci_version,
             id: &self.id,
-            pid: if status == Status::Stopped { 0 } else { self.pid },
+            pid: if status == Status::Stopped {
+                0
+            } else {
+                self.pid
+            },
             status,
             bundle: &self.bundle,
             rootfs: &self.rootfs,

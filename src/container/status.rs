@@ -51,20 +51,32 @@ pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
     if state.pid == 0 {
         // Nothing runs yet; if whoever makes it has died, nothing ever will.
         let alive = state.creator != 0 && process_start(state.creator).is_ok_and(|p| !p.ended);
-        return if alive { Status::Creating } else { Status::Stopped };
+        return if alive {
+            Status::Creating
+        } else {
+            Status::Stopped
+        };
     }
     if !is_alive(state) {
         return Status::Stopped;
     }
     if !state.run {
         if exists(FIFO) {
-            return if state.cgroup.frozen() { Status::Paused } else { Status::Created };
+            return if state.cgroup.frozen() {
+                Status::Paused
+            } else {
+                Status::Created
+            };
         }
         if exists(NEW_FIFO) {
             return Status::Creating;
         }
     }
-    if state.cgroup.frozen() { Status::Paused } else { Status::Running }
+    if state.cgroup.frozen() {
+        Status::Paused
+    } else {
+        Status::Running
+    }
 }
 
 /// Whether the container's init runs: its pid is there, started when the init
@@ -116,7 +128,10 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStart> {
     let state = fields.next()?;
     // The state is field 3, the start time 22.
     let start_time = fields.nth(18)?.parse().ok()?;
-    Some(ProcessStart { start_time, ended: matches!(state, "Z" | "X" | "x") })
+    Some(ProcessStart {
+        start_time,
+        ended: matches!(state, "Z" | "X" | "x"),
+    })
 }
 
 #[cfg(test)]
@@ -126,7 +141,10 @@ mod tests {
     #[test]
     fn a_command_with_brackets_does_not_confuse_the_fields() {
         let text = b"12 (a) R (b) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2 3\n";
-        let expected = ProcessStart { start_time: 987_654, ended: false };
+        let expected = ProcessStart {
+            start_time: 987_654,
+            ended: false,
+        };
         assert_eq!(parse_stat(text), Some(expected));
     }
 

@@ -39,12 +39,23 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Exists(id) => write!(f, "container with id \"{id}\" exists already"),
-            StoreError::Missing(id) => write!(f, "container \"{id}\" does not exist: container does not exist"),
+            StoreError::Missing(id) => write!(
+                f,
+                "container \"{id}\" does not exist: container does not exist"
+            ),
             StoreError::Broken(id, error) => {
-                write!(f, "the state of container \"{id}\" cannot be read: {error} (corten delete --force {id} removes it)")
+                write!(
+                    f,
+                    "the state of container \"{id}\" cannot be read: {error} (corten delete --force {id} removes it)"
+                )
             }
             StoreError::Io(what, path, errno) => {
-                write!(f, "cannot {what} {}: {}", path.display(), errno_text(errno.raw_os_error()))
+                write!(
+                    f,
+                    "cannot {what} {}: {}",
+                    path.display(),
+                    errno_text(errno.raw_os_error())
+                )
             }
         }
     }
@@ -107,7 +118,11 @@ impl Store {
         let path = self.root.join(id.as_str());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
-            Ok(dir) => Ok(Entry { dir, path, id: id.clone() }),
+            Ok(dir) => Ok(Entry {
+                dir,
+                path,
+                id: id.clone(),
+            }),
             Err(Errno::NOENT | Errno::NOTDIR) => Err(StoreError::Missing(id.to_string())),
             Err(errno) => Err(StoreError::Io("open", path, errno)),
         }
@@ -163,8 +178,11 @@ impl Entry {
     /// # Errors
     /// flock(2); [`StoreError::Missing`] if the container went away while waiting.
     pub fn lock(&self, wait: bool) -> Result<bool, StoreError> {
-        let operation =
-            if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+        let operation = if wait {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
         loop {
             match rustix::fs::flock(&self.dir, operation) {
                 Err(Errno::INTR) => {}
@@ -176,7 +194,12 @@ impl Entry {
             }
         }
         // Whoever held the lock may have removed the container.
-        if wait && rustix::fs::fstat(&self.dir).map_err(self.io("inspect", ""))?.st_nlink == 0 {
+        if wait
+            && rustix::fs::fstat(&self.dir)
+                .map_err(self.io("inspect", ""))?
+                .st_nlink
+                == 0
+        {
             return Err(StoreError::Missing(self.id.to_string()));
         }
         Ok(true)
@@ -200,7 +223,8 @@ impl Entry {
         let mut text = vec![0; 16 * 1024];
         let mut length = 0;
         loop {
-            let got = rustix::io::read(&file, &mut text[length..]).map_err(self.io("read", STATE))?;
+            let got =
+                rustix::io::read(&file, &mut text[length..]).map_err(self.io("read", STATE))?;
             length += got;
             if length < text.len() {
                 // A short read of a regular file is its end.
@@ -226,11 +250,13 @@ impl Entry {
     /// A file that cannot be written.
     pub fn write_state(&self, state: &State) -> Result<(), StoreError> {
         self.write_file(NEW_STATE, state)?;
-        rustix::fs::renameat(&self.dir, NEW_STATE, &self.dir, STATE).map_err(self.io("replace", STATE))
+        rustix::fs::renameat(&self.dir, NEW_STATE, &self.dir, STATE)
+            .map_err(self.io("replace", STATE))
     }
 
     fn write_file(&self, name: &str, state: &State) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(state).map_err(|e| StoreError::Broken(self.id.to_string(), e))?;
+        let text =
+            serde_json::to_vec(state).map_err(|e| StoreError::Broken(self.id.to_string(), e))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
             .map_err(self.io("make", name))?;
@@ -248,7 +274,10 @@ impl Entry {
     /// A file that cannot be removed.
     pub fn remove(&self) -> Result<(), StoreError> {
         // The record goes last but one, so that a removal that is cut short can be repeated.
-        for name in [FIFO.to_str(), NEW_FIFO.to_str(), Ok(NEW_STATE), Ok(STATE)].into_iter().flatten() {
+        for name in [FIFO.to_str(), NEW_FIFO.to_str(), Ok(NEW_STATE), Ok(STATE)]
+            .into_iter()
+            .flatten()
+        {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.io("remove", name)(errno)),

@@ -3,8 +3,8 @@
 use std::ffi::CString;
 
 use super::path::{c_string, clean};
-use crate::config::spec::Device;
 use crate::config::ConfigError;
+use crate::config::spec::Device;
 
 /// A device node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub fn plan(devices: &[Device<'_>]) -> Result<Vec<DevicePlan>, ConfigError> {
                     format!("/linux/devices/{index}/type"),
                     format!("unknown device type \"{other}\""),
                 )
-                .hint("allowed are c, b, u and p"));
+                .with_hint("allowed are c, b, u and p"));
             }
         };
         let path = clean(&device.path);

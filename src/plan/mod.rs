@@ -15,8 +15,8 @@ pub mod seccomp;
 
 use std::ffi::CString;
 
-use crate::config::spec::{Linux, Spec};
 use crate::config::ConfigError;
+use crate::config::spec::{Linux, Spec};
 use devices::DevicePlan;
 use mounts::{MountPlan, What};
 use namespaces::NamespacePlan;
@@ -93,9 +93,8 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
     let absent = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
     let mounts = mounts::plan(&spec.mounts, bundle)?;
-    let bound_dev = |m: &MountPlan| {
-        m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. })
-    };
+    let bound_dev =
+        |m: &MountPlan| m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. });
     let process = match &spec.process {
         Some(process) => process::plan(process)?,
         None => return Err(ConfigError::new("/process", "there is no process to run")),
@@ -106,15 +105,31 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         setup_dev: !mounts.iter().any(bound_dev),
         mounts,
         devices: devices::plan(&linux.devices)?,
-        masked_paths: linux.masked_paths.iter().map(|p| c_string(clean(p))).collect(),
-        readonly_paths: linux.readonly_paths.iter().map(|p| c_string(clean(p))).collect(),
+        masked_paths: linux
+            .masked_paths
+            .iter()
+            .map(|p| c_string(clean(p)))
+            .collect(),
+        readonly_paths: linux
+            .readonly_paths
+            .iter()
+            .map(|p| c_string(clean(p)))
+            .collect(),
         sysctls: linux
             .sysctl
             .iter()
             .map(|(key, value)| (sysctl_path(key), value.as_bytes().to_vec()))
             .collect(),
-        hostname: spec.hostname.as_ref().filter(|h| !h.is_empty()).map(|h| h.to_string()),
-        domainname: spec.domainname.as_ref().filter(|d| !d.is_empty()).map(|d| d.to_string()),
+        hostname: spec
+            .hostname
+            .as_ref()
+            .filter(|h| !h.is_empty())
+            .map(|h| h.to_string()),
+        domainname: spec
+            .domainname
+            .as_ref()
+            .filter(|d| !d.is_empty())
+            .map(|d| d.to_string()),
         process,
     })
 }
@@ -128,7 +143,10 @@ fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, Co
     } else {
         format!("{bundle}/{}", root.path)
     };
-    let wanted = linux.rootfs_propagation.as_deref().filter(|p| !p.is_empty());
+    let wanted = linux
+        .rootfs_propagation
+        .as_deref()
+        .filter(|p| !p.is_empty());
     let final_propagation = match wanted {
         None => None,
         Some(word) => {
@@ -183,7 +201,10 @@ mod tests {
 
     #[test]
     fn sysctl_keys_become_paths_in_both_spellings() {
-        assert_eq!(sysctl_path("net.ipv4.ip_forward"), c"sys/net/ipv4/ip_forward".to_owned());
+        assert_eq!(
+            sysctl_path("net.ipv4.ip_forward"),
+            c"sys/net/ipv4/ip_forward".to_owned()
+        );
         assert_eq!(
             sysctl_path("net/ipv4/conf/eth0.100/forwarding"),
             c"sys/net/ipv4/conf/eth0.100/forwarding".to_owned()
@@ -218,7 +239,15 @@ mod tests {
 
     #[test]
     fn no_process_or_root_is_an_error_with_its_pointer() {
-        assert_eq!(plan_json(r#"{"root":{"path":"r"}}"#).unwrap_err().pointer, "/process");
-        assert_eq!(plan_json(r#"{"process":{"args":["x"]}}"#).unwrap_err().pointer, "/root");
+        assert_eq!(
+            plan_json(r#"{"root":{"path":"r"}}"#).unwrap_err().pointer,
+            "/process"
+        );
+        assert_eq!(
+            plan_json(r#"{"process":{"args":["x"]}}"#)
+                .unwrap_err()
+                .pointer,
+            "/root"
+        );
     }
 }

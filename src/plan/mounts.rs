@@ -4,8 +4,8 @@ use std::ffi::CString;
 
 use super::options::{self, Options};
 use super::path::{c_string, clean};
-use crate::config::spec::Mount;
 use crate::config::ConfigError;
+use crate::config::spec::Mount;
 use crate::sys::mount::MountAttr;
 
 /// One mount, ready to be made.
@@ -72,7 +72,11 @@ pub enum What {
 /// # Errors
 /// A mount that cannot be made as written.
 pub fn plan(mounts: &[Mount<'_>], bundle: &str) -> Result<Vec<MountPlan>, ConfigError> {
-    mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, bundle)).collect()
+    mounts
+        .iter()
+        .enumerate()
+        .map(|(index, mount)| plan_one(index, mount, bundle))
+        .collect()
 }
 
 fn plan_one(index: usize, mount: &Mount<'_>, bundle: &str) -> Result<MountPlan, ConfigError> {
@@ -83,7 +87,10 @@ fn plan_one(index: usize, mount: &Mount<'_>, bundle: &str) -> Result<MountPlan, 
     if is_bind && !options.remount && !options.data.is_empty() {
         return Err(ConfigError::new(
             format!("/mounts/{index}/options"),
-            format!("a bind mount takes no file system options, found \"{}\"", options.data),
+            format!(
+                "a bind mount takes no file system options, found \"{}\"",
+                options.data
+            ),
         ));
     }
     let what = if options.remount {
@@ -96,10 +103,19 @@ fn plan_one(index: usize, mount: &Mount<'_>, bundle: &str) -> Result<MountPlan, 
     } else {
         filesystem(index, mount, fstype, &destination, &options)?
     };
-    Ok(MountPlan { destination: c_string(destination), what, propagation: options.propagation })
+    Ok(MountPlan {
+        destination: c_string(destination),
+        what,
+        propagation: options.propagation,
+    })
 }
 
-fn bind(index: usize, mount: &Mount<'_>, bundle: &str, options: &Options) -> Result<What, ConfigError> {
+fn bind(
+    index: usize,
+    mount: &Mount<'_>,
+    bundle: &str,
+    options: &Options,
+) -> Result<What, ConfigError> {
     let source = mount.source.as_deref().unwrap_or("");
     if source.is_empty() {
         return Err(ConfigError::new(
@@ -107,8 +123,11 @@ fn bind(index: usize, mount: &Mount<'_>, bundle: &str, options: &Options) -> Res
             format!("the bind mount on {} has no source", mount.destination),
         ));
     }
-    let source =
-        if source.starts_with('/') { source.to_owned() } else { format!("{bundle}/{source}") };
+    let source = if source.starts_with('/') {
+        source.to_owned()
+    } else {
+        format!("{bundle}/{source}")
+    };
     Ok(What::Bind {
         source: c_string(source),
         recursive: options.bind == Some(true),
@@ -129,18 +148,30 @@ fn filesystem(
     match fstype {
         "" => Err(ConfigError::new(
             format!("/mounts/{index}/type"),
-            format!("the mount on {} has neither a type nor the option bind", mount.destination),
+            format!(
+                "the mount on {} has neither a type nor the option bind",
+                mount.destination
+            ),
         )),
         "cgroup" | "cgroup2" => Ok(What::Cgroup { flags }),
-        "proc" if destination == "proc" => {
-            Ok(What::Proc {
-                attr: options.attr.set | options.recursive_attr.set,
-                data: options.data.split(',').filter(|o| !o.is_empty()).map(key_value).collect(),
-            })
-        }
+        "proc" if destination == "proc" => Ok(What::Proc {
+            attr: options.attr.set | options.recursive_attr.set,
+            data: options
+                .data
+                .split(',')
+                .filter(|o| !o.is_empty())
+                .map(key_value)
+                .collect(),
+        }),
         _ => Ok(What::Filesystem {
             fstype: c_string(fstype),
-            source: c_string(mount.source.as_deref().filter(|s| !s.is_empty()).unwrap_or(fstype)),
+            source: c_string(
+                mount
+                    .source
+                    .as_deref()
+                    .filter(|s| !s.is_empty())
+                    .unwrap_or(fstype),
+            ),
             flags,
             data: c_string(options.data.as_str()),
             copy_up: options.tmpcopyup && fstype == "tmpfs",
@@ -172,7 +203,10 @@ mod tests {
             What::Bind {
                 source: c"/bundle/x".to_owned(),
                 recursive: true,
-                attr: MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() },
+                attr: MountAttr {
+                    set: libc::MOUNT_ATTR_RDONLY,
+                    ..MountAttr::default()
+                },
                 recursive_attr: MountAttr::default(),
             }
         );
@@ -208,6 +242,12 @@ mod tests {
     #[test]
     fn recursive_flags_reach_a_new_file_system() {
         let m = plan_json(r#"{"destination":"/a","type":"tmpfs","options":["rro"]}"#).unwrap();
-        assert!(matches!(m.what, What::Filesystem { flags: libc::MS_RDONLY, .. }));
+        assert!(matches!(
+            m.what,
+            What::Filesystem {
+                flags: libc::MS_RDONLY,
+                ..
+            }
+        ));
     }
 }

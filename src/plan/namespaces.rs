@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::fmt::Write;
 
 use super::path::c_string;
-use crate::config::spec::{IdMapping, Linux};
 use crate::config::ConfigError;
+use crate::config::spec::{IdMapping, Linux};
 
 /// The eight kinds: the word of config.json, the file in /proc/PID/ns, the flag.
 pub const KINDS: [(&str, &str, u64); 8] = [
@@ -75,18 +75,27 @@ pub fn plan(linux: &Linux<'_>) -> Result<NamespacePlan, ConfigError> {
         };
         match namespace.path.as_deref().filter(|p| !p.is_empty()) {
             None => plan.new |= flag,
-            Some(path) => plan.join.push(Join { flag, path: c_string(path), index }),
+            Some(path) => plan.join.push(Join {
+                flag,
+                path: c_string(path),
+                index,
+            }),
         }
     }
     // The user namespace comes first: it gives the right to join the others.
-    plan.join.sort_by_key(|join| join.flag != libc::CLONE_NEWUSER as u64);
+    plan.join
+        .sort_by_key(|join| join.flag != libc::CLONE_NEWUSER as u64);
     if plan.makes(libc::CLONE_NEWUSER as u64) {
         plan.uid_map = map_lines(&linux.uid_mappings);
         plan.gid_map = map_lines(&linux.gid_mappings);
     }
     for (clock, offset) in &linux.time_offsets {
         // Writing to a String does not fail.
-        let _ = writeln!(plan.time_offsets, "{clock} {} {}", offset.secs, offset.nanosecs);
+        let _ = writeln!(
+            plan.time_offsets,
+            "{clock} {} {}",
+            offset.secs, offset.nanosecs
+        );
     }
     Ok(plan)
 }
@@ -118,7 +127,10 @@ mod tests {
         .unwrap();
         assert_eq!(p.new, (libc::CLONE_NEWPID | libc::CLONE_NEWNS) as u64);
         assert_eq!(p.join[0].path, c"/u".to_owned());
-        assert_eq!((p.join[1].flag, p.join[1].index), (libc::CLONE_NEWNET as u64, 1));
+        assert_eq!(
+            (p.join[1].flag, p.join[1].index),
+            (libc::CLONE_NEWNET as u64, 1)
+        );
         assert!(p.has(libc::CLONE_NEWNET as u64) && !p.makes(libc::CLONE_NEWNET as u64));
     }
 

@@ -149,18 +149,28 @@ const ATTRS: [(u64, u64); 8] = [
 
 /// `MOUNT_ATTR_*` bits of `MS_*` flags; flags of file systems (`sync`) have none.
 pub fn attr_of_flags(flags: u64) -> u64 {
-    ATTRS.iter().filter(|(flag, _)| flags & flag != 0).fold(0, |bits, (_, bit)| bits | bit)
+    ATTRS
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .fold(0, |bits, (_, bit)| bits | bit)
 }
 
 /// `MS_*` flags of `MOUNT_ATTR_*` bits.
 pub fn flags_of_attr(bits: u64) -> u64 {
-    ATTRS.iter().filter(|(_, bit)| bits & bit != 0).fold(0, |flags, (flag, _)| flags | flag)
+    ATTRS
+        .iter()
+        .filter(|(_, bit)| bits & bit != 0)
+        .fold(0, |flags, (flag, _)| flags | flag)
 }
 
 /// The bits to set for a flag, and the group of bits that excludes one another.
 fn attr_of(flag: u64) -> (u64, u64) {
     const ATIME: u64 = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
-    let group = if flag & ATIME != 0 { libc::MOUNT_ATTR__ATIME } else { 0 };
+    let group = if flag & ATIME != 0 {
+        libc::MOUNT_ATTR__ATIME
+    } else {
+        0
+    };
     (attr_of_flags(flag), group)
 }
 
@@ -191,12 +201,18 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Options {
         };
         match WORDS[found].1 {
             Word::Flag { flag, on } => {
-                options.flags = if on { options.flags | flag } else { options.flags & !flag };
+                options.flags = if on {
+                    options.flags | flag
+                } else {
+                    options.flags & !flag
+                };
                 change(&mut options.attr, flag, on);
             }
             Word::Recursive { flag, on } => change(&mut options.recursive_attr, flag, on),
             Word::Propagation(flags) => options.propagation.push(flags),
-            Word::Bind { recursive } => options.bind = Some(recursive || options.bind == Some(true)),
+            Word::Bind { recursive } => {
+                options.bind = Some(recursive || options.bind == Some(true))
+            }
             Word::Remount => options.remount = true,
             Word::TmpCopyUp => options.tmpcopyup = true,
             Word::Nothing => {}
@@ -221,7 +237,10 @@ mod tests {
     #[test]
     fn flags_and_data_are_told_apart() {
         let o = parse_text("nosuid,strictatime,mode=755,size=65536k,noexec");
-        assert_eq!(o.flags, libc::MS_NOSUID | libc::MS_STRICTATIME | libc::MS_NOEXEC);
+        assert_eq!(
+            o.flags,
+            libc::MS_NOSUID | libc::MS_STRICTATIME | libc::MS_NOEXEC
+        );
         assert_eq!(o.data, "mode=755,size=65536k");
         assert_eq!(o.bind, None);
     }
@@ -230,18 +249,44 @@ mod tests {
     fn the_last_word_of_a_pair_wins() {
         let o = parse_text("ro,rw");
         assert_eq!(o.flags, 0);
-        assert_eq!(o.attr, MountAttr { clear: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() });
+        assert_eq!(
+            o.attr,
+            MountAttr {
+                clear: libc::MOUNT_ATTR_RDONLY,
+                ..MountAttr::default()
+            }
+        );
         let o = parse_text("rw,ro");
-        assert_eq!(o.attr, MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() });
+        assert_eq!(
+            o.attr,
+            MountAttr {
+                set: libc::MOUNT_ATTR_RDONLY,
+                ..MountAttr::default()
+            }
+        );
     }
 
     #[test]
     fn access_time_words_clear_the_whole_group() {
-        for word in ["noatime", "relatime", "strictatime", "atime", "norelatime", "nostrictatime"] {
+        for word in [
+            "noatime",
+            "relatime",
+            "strictatime",
+            "atime",
+            "norelatime",
+            "nostrictatime",
+        ] {
             let o = parse_text(word);
-            assert_eq!(o.attr.clear & libc::MOUNT_ATTR__ATIME, libc::MOUNT_ATTR__ATIME, "{word}");
+            assert_eq!(
+                o.attr.clear & libc::MOUNT_ATTR__ATIME,
+                libc::MOUNT_ATTR__ATIME,
+                "{word}"
+            );
         }
-        assert_eq!(parse_text("strictatime,noatime").attr.set, libc::MOUNT_ATTR_NOATIME);
+        assert_eq!(
+            parse_text("strictatime,noatime").attr.set,
+            libc::MOUNT_ATTR_NOATIME
+        );
     }
 
     #[test]
@@ -255,12 +300,18 @@ mod tests {
     fn recursive_words_do_not_touch_the_mount_itself_alone() {
         let o = parse_text("rbind,rro,rnosuid");
         assert_eq!(o.attr, MountAttr::default());
-        assert_eq!(o.recursive_attr.set, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID);
+        assert_eq!(
+            o.recursive_attr.set,
+            libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID
+        );
     }
 
     #[test]
     fn propagation_keeps_its_order() {
         let o = parse_text("rprivate,shared");
-        assert_eq!(o.propagation, [libc::MS_PRIVATE | libc::MS_REC, libc::MS_SHARED]);
+        assert_eq!(
+            o.propagation,
+            [libc::MS_PRIVATE | libc::MS_REC, libc::MS_SHARED]
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::str::FromStr;
 
 use super::path::c_string;
-use crate::config::spec::{Capabilities, Process, Rlimit, Text};
 use crate::config::ConfigError;
+use crate::config::spec::{Capabilities, Process, Rlimit, Text};
 
 /// The capability sets as bits.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,11 @@ pub const RLIMITS: [&str; 16] = [
 /// An unknown resource limit (checked before, but a plan never guesses).
 pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
     let value_of = |key: &str| {
-        process.env.iter().rev().find_map(|e| e.strip_prefix(key)?.strip_prefix('='))
+        process
+            .env
+            .iter()
+            .rev()
+            .find_map(|e| e.strip_prefix(key)?.strip_prefix('='))
     };
     let needs_home = value_of("HOME").unwrap_or("").is_empty();
     Ok(ProcessPlan {
@@ -116,10 +120,18 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
         umask: process.user.umask.unwrap_or(0o022),
         capabilities: process.capabilities.as_ref().map(capability_sets),
         no_new_privileges: process.no_new_privileges,
-        rlimits: process.rlimits.iter().enumerate().map(rlimit).collect::<Result<_, _>>()?,
+        rlimits: process
+            .rlimits
+            .iter()
+            .enumerate()
+            .map(rlimit)
+            .collect::<Result<_, _>>()?,
         oom_score_adj: process.oom_score_adj,
         terminal: process.terminal,
-        console_size: process.console_size.as_ref().map(|size| (size.height, size.width)),
+        console_size: process
+            .console_size
+            .as_ref()
+            .map(|size| (size.height, size.width)),
         labels: labels(process),
     })
 }
@@ -131,13 +143,20 @@ fn rlimit((index, limit): (usize, &Rlimit<'_>)) -> Result<RlimitPlan, ConfigErro
             format!("unknown resource limit \"{}\"", limit.kind),
         ));
     };
-    Ok(RlimitPlan { resource: resource as u32, soft: limit.soft, hard: limit.hard })
+    Ok(RlimitPlan {
+        resource: resource as u32,
+        soft: limit.soft,
+        hard: limit.hard,
+    })
 }
 
 /// Bits of the names; those that are unknown are left out (the spec wants a
 /// warning, which the check gives).
 fn bits(names: &[Text<'_>]) -> u64 {
-    names.iter().filter_map(|name| caps::Capability::from_str(name).ok()).fold(0, |all, c| all | c.bitmask())
+    names
+        .iter()
+        .filter_map(|name| caps::Capability::from_str(name).ok())
+        .fold(0, |all, c| all | c.bitmask())
 }
 
 fn capability_sets(c: &Capabilities<'_>) -> CapabilitySets {
@@ -168,8 +187,11 @@ impl CapabilitySets {
 
 /// The names of capability bits, for messages.
 pub fn capability_names(bits: u64) -> String {
-    let mut names: Vec<String> =
-        caps::all().into_iter().filter(|c| bits & c.bitmask() != 0).map(|c| c.to_string()).collect();
+    let mut names: Vec<String> = caps::all()
+        .into_iter()
+        .filter(|c| bits & c.bitmask() != 0)
+        .map(|c| c.to_string())
+        .collect();
     names.sort();
     names.join(", ")
 }
@@ -177,8 +199,15 @@ pub fn capability_names(bits: u64) -> String {
 /// AppArmor's file is its own since Linux 5.8; older kernels share the plain one.
 fn labels(process: &Process<'_>) -> Vec<(String, String)> {
     let mut labels = Vec::new();
-    if let Some(profile) = process.apparmor_profile.as_deref().filter(|p| !p.is_empty()) {
-        labels.push(("self/attr/apparmor/exec".to_owned(), format!("exec {profile}")));
+    if let Some(profile) = process
+        .apparmor_profile
+        .as_deref()
+        .filter(|p| !p.is_empty())
+    {
+        labels.push((
+            "self/attr/apparmor/exec".to_owned(),
+            format!("exec {profile}"),
+        ));
     }
     if let Some(label) = process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
         labels.push(("self/attr/exec".to_owned(), label.to_owned()));
@@ -220,16 +249,30 @@ mod tests {
 
     #[test]
     fn what_cannot_be_granted_is_named_and_left_out() {
-        let sets = CapabilitySets { bounding: 0b111, permitted: 0b101, ..CapabilitySets::default() };
+        let sets = CapabilitySets {
+            bounding: 0b111,
+            permitted: 0b101,
+            ..CapabilitySets::default()
+        };
         let (limited, missing) = sets.limited_to(0b011);
-        assert_eq!((limited.bounding, limited.permitted, missing), (0b011, 0b001, 0b100));
+        assert_eq!(
+            (limited.bounding, limited.permitted, missing),
+            (0b011, 0b001, 0b100)
+        );
         assert_eq!(capability_names(0b100), "CAP_DAC_READ_SEARCH");
     }
 
     #[test]
     fn limits_have_the_kernels_numbers() {
         let p = plan_json(r#"{"rlimits":[{"type":"RLIMIT_NOFILE","soft":3,"hard":4}]}"#);
-        assert_eq!(p.rlimits, [RlimitPlan { resource: libc::RLIMIT_NOFILE, soft: 3, hard: 4 }]);
+        assert_eq!(
+            p.rlimits,
+            [RlimitPlan {
+                resource: libc::RLIMIT_NOFILE,
+                soft: 3,
+                hard: 4
+            }]
+        );
     }
 
     #[test]

@@ -25,7 +25,13 @@ pub fn mount(
     match plan {
         CgroupMounts::Unified => mount_on(target, c"cgroup2", c"cgroup", flags, c""),
         CgroupMounts::V1(hierarchies) => {
-            mount_on(target, c"tmpfs", c"tmpfs", flags & !libc::MS_RDONLY, c"mode=755")?;
+            mount_on(
+                target,
+                c"tmpfs",
+                c"tmpfs",
+                flags & !libc::MS_RDONLY,
+                c"mode=755",
+            )?;
             let tmpfs = resolve::open(root, destination, OFlags::PATH | OFlags::DIRECTORY)?;
             // The tmpfs is ours and empty, so its names can be used as they are.
             rustix::process::fchdir(&tmpfs)?;
@@ -48,8 +54,16 @@ fn mount_hierarchy(tmpfs: BorrowedFd<'_>, flags: u64, plan: &V1Mount) -> Result<
         Some(source) => {
             let tree = open_tree(source, false)?;
             let set = crate::plan::options::attr_of_flags(flags);
-            set_attr(&tree, false, &MountAttr { set, ..MountAttr::default() })?;
-            let place = rustix::fs::openat(tmpfs, plan.name.as_c_str(), OFlags::PATH, Mode::empty())?;
+            set_attr(
+                &tree,
+                false,
+                &MountAttr {
+                    set,
+                    ..MountAttr::default()
+                },
+            )?;
+            let place =
+                rustix::fs::openat(tmpfs, plan.name.as_c_str(), OFlags::PATH, Mode::empty())?;
             attach(&tree, &place)?;
         }
     }

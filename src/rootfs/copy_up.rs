@@ -13,7 +13,12 @@ use crate::sys::{Errno, Result};
 /// # Errors
 /// The first system call that fails.
 pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
-    let from = rustix::fs::openat(from, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let from = rustix::fs::openat(
+        from,
+        c".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     copy_meta(to, &rustix::fs::fstat(&from)?)?;
     copy_entries(&from, to)
 }
@@ -33,7 +38,12 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<()> {
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     let open = |dir: &OwnedFd, flags| {
-        rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+        rustix::fs::openat(
+            dir,
+            name,
+            flags | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::RUSR | Mode::WUSR,
+        )
     };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
@@ -90,5 +100,8 @@ fn copy_meta(to: impl AsFd, stat: &Stat) -> Result<()> {
 }
 
 fn owner(stat: &Stat) -> (rustix::fs::Uid, rustix::fs::Gid) {
-    (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid))
+    (
+        rustix::fs::Uid::from_raw(stat.st_uid),
+        rustix::fs::Gid::from_raw(stat.st_gid),
+    )
 }

@@ -16,9 +16,17 @@ use crate::sys::{Errno, Result};
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn make(root: BorrowedFd<'_>, devices: &[DevicePlan], bind: bool) -> std::result::Result<(), Failure> {
+pub fn make(
+    root: BorrowedFd<'_>,
+    devices: &[DevicePlan],
+    bind: bool,
+) -> std::result::Result<(), Failure> {
     for (index, device) in devices.iter().enumerate() {
-        let made = if bind { bind_node(root, device) } else { make_node(root, device) };
+        let made = if bind {
+            bind_node(root, device)
+        } else {
+            make_node(root, device)
+        };
         made.at_index(Stage::Device, index)?;
     }
     let dev = resolve::handle_or_make(root, c"dev", Make::Directory).at(Stage::Dev)?;
@@ -69,7 +77,13 @@ fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
     }
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chownat(
+            &parent,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
     }
     Ok(())
 }
@@ -77,7 +91,11 @@ fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
 fn check_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<()> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let same_kind = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
-    if same_kind && stat.st_rdev == device.rdev { Ok(()) } else { Err(Errno::EXIST) }
+    if same_kind && stat.st_rdev == device.rdev {
+        Ok(())
+    } else {
+        Err(Errno::EXIST)
+    }
 }
 
 fn bind_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {

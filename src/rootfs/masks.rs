@@ -32,7 +32,9 @@ pub fn make_readonly(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Re
 }
 
 fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
-    let Some(target) = existing(resolve::handle(root, path))? else { return Ok(()) };
+    let Some(target) = existing(resolve::handle(root, path))? else {
+        return Ok(());
+    };
     let tree = clone_tree(&target, true)?;
     set_attr(&tree, false, &READ_ONLY)?;
     attach(&tree, &target)
@@ -59,7 +61,9 @@ fn mask_one(
     empty: &mut Option<OwnedFd>,
     null: &mut Option<OwnedFd>,
 ) -> Result<()> {
-    let Some(target) = existing(resolve::handle(root, path))? else { return Ok(()) };
+    let Some(target) = existing(resolve::handle(root, path))? else {
+        return Ok(());
+    };
     let stat = rustix::fs::fstat(&target)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         // The host's /dev/null, verified on the descriptor that is then used (CVE-2025-31133).
@@ -72,7 +76,13 @@ fn mask_one(
     match empty {
         Some(empty) => attach(clone_tree(empty.as_fd(), false)?, &target),
         None => {
-            mount_on(&target, c"tmpfs", c"tmpfs", libc::MS_RDONLY, c"size=0k,nr_inodes=1")?;
+            mount_on(
+                &target,
+                c"tmpfs",
+                c"tmpfs",
+                libc::MS_RDONLY,
+                c"size=0k,nr_inodes=1",
+            )?;
             *empty = Some(resolve::open(root, path, OFlags::PATH | OFlags::DIRECTORY)?);
             Ok(())
         }

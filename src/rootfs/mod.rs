@@ -56,11 +56,19 @@ pub fn open_root(path: &CStr, propagation: u64, tree: Option<OwnedFd>) -> Result
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn set_sysctls(procfs: &mut Procfs, sysctls: &[(std::ffi::CString, Vec<u8>)]) -> Result<(), Failure> {
+pub fn set_sysctls(
+    procfs: &mut Procfs,
+    sysctls: &[(std::ffi::CString, Vec<u8>)],
+) -> Result<(), Failure> {
     for (index, (path, value)) in sysctls.iter().enumerate() {
         let dir = procfs.dir().at(Stage::Procfs)?;
-        let file = rustix::fs::openat(dir, path.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .at_index(Stage::Sysctl, index)?;
+        let file = rustix::fs::openat(
+            dir,
+            path.as_c_str(),
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at_index(Stage::Sysctl, index)?;
         rustix::io::write(file.as_fd(), value).at_index(Stage::Sysctl, index)?;
     }
     Ok(())

@@ -12,9 +12,9 @@ use rustix::fs::{CWD, FileType};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::resolve::{self, Make};
-use super::{Procfs, copy_up, cgroupfs};
-use crate::plan::mounts::{MountPlan, What};
+use super::{Procfs, cgroupfs, copy_up};
 use crate::plan::CgroupMounts;
+use crate::plan::mounts::{MountPlan, What};
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
@@ -33,7 +33,11 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> std::result::Result<(), Failure> {
+pub fn make(
+    plans: &[MountPlan],
+    c: &mut Context<'_>,
+    procfs: &mut Procfs,
+) -> std::result::Result<(), Failure> {
     for (index, plan) in plans.iter().enumerate() {
         make_one(index, plan, c, procfs)?;
     }
@@ -47,12 +51,25 @@ fn make_one(
     procfs: &mut Procfs,
 ) -> std::result::Result<(), Failure> {
     let destination = plan.destination.as_c_str();
-    let target = |make| resolve::handle_or_make(c.root, destination, make).at_index(Stage::MountTarget, index);
+    let target = |make| {
+        resolve::handle_or_make(c.root, destination, make).at_index(Stage::MountTarget, index)
+    };
     match &plan.what {
-        What::Filesystem { fstype, source, flags, data, copy_up: copy } => {
+        What::Filesystem {
+            fstype,
+            source,
+            flags,
+            data,
+            copy_up: copy,
+        } => {
             let target = target(Make::Directory)?;
-            let flags_at_first = if *copy { flags & !libc::MS_RDONLY } else { *flags };
-            mount_on(&target, fstype, source, flags_at_first, data).at_index(Stage::Mount, index)?;
+            let flags_at_first = if *copy {
+                flags & !libc::MS_RDONLY
+            } else {
+                *flags
+            };
+            mount_on(&target, fstype, source, flags_at_first, data)
+                .at_index(Stage::Mount, index)?;
             if *copy {
                 let new = resolve::open(c.root, destination, rustix::fs::OFlags::DIRECTORY)
                     .at_index(Stage::MountCopyUp, index)?;
@@ -68,7 +85,12 @@ fn make_one(
             let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
             attach(mount, &target).at_index(Stage::Mount, index)?;
         }
-        What::Bind { source, recursive, attr, recursive_attr } => {
+        What::Bind {
+            source,
+            recursive,
+            attr,
+            recursive_attr,
+        } => {
             let tree = match c.trees.get_mut(index).and_then(Option::take) {
                 Some(tree) => tree,
                 None => open_tree(source, *recursive).at_index(Stage::MountSource, index)?,
@@ -84,10 +106,12 @@ fn make_one(
         }
         What::Cgroup { flags } => {
             let target = target(Make::Directory)?;
-            cgroupfs::mount(&target, c.root, destination, *flags, c.cgroup).at_index(Stage::Mount, index)?;
+            cgroupfs::mount(&target, c.root, destination, *flags, c.cgroup)
+                .at_index(Stage::Mount, index)?;
         }
         What::Remount { flags, data } => {
-            let target = resolve::handle(c.root, destination).at_index(Stage::MountTarget, index)?;
+            let target =
+                resolve::handle(c.root, destination).at_index(Stage::MountTarget, index)?;
             rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
             remount_here(*flags, data).at_index(Stage::Mount, index)?;
         }
@@ -102,8 +126,12 @@ fn make_one(
 }
 
 /// `MOUNT_ATTR_RDONLY`.
-pub const READ_ONLY: MountAttr =
-    MountAttr { set: libc::MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
+pub const READ_ONLY: MountAttr = MountAttr {
+    set: libc::MOUNT_ATTR_RDONLY,
+    clear: 0,
+    propagation: 0,
+    userns_fd: 0,
+};
 
 /// A detached clone of what is at a path of the host.
 ///
@@ -124,7 +152,11 @@ pub fn clone_tree(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
 
 fn clone_flags(recursive: bool) -> OpenTreeFlags {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
+    if recursive {
+        flags | OpenTreeFlags::AT_RECURSIVE
+    } else {
+        flags
+    }
 }
 
 /// Attaches a detached mount to the very place that `target` stands for.
@@ -141,7 +173,11 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
 /// # Errors
 /// mount_setattr(2).
 pub fn set_attr(mount: impl AsFd, recursive: bool, attr: &MountAttr) -> Result<()> {
-    if attr.is_empty() { Ok(()) } else { mount_setattr(mount.as_fd(), recursive, attr) }
+    if attr.is_empty() {
+        Ok(())
+    } else {
+        mount_setattr(mount.as_fd(), recursive, attr)
+    }
 }
 
 /// Changes propagation (`MS_SHARED` and so on, with `MS_REC`).
@@ -149,7 +185,10 @@ pub fn set_attr(mount: impl AsFd, recursive: bool, attr: &MountAttr) -> Result<(
 /// # Errors
 /// mount_setattr(2).
 pub fn set_propagation(mount: impl AsFd, flags: u64) -> Result<()> {
-    let attr = MountAttr { propagation: flags & !libc::MS_REC, ..MountAttr::default() };
+    let attr = MountAttr {
+        propagation: flags & !libc::MS_REC,
+        ..MountAttr::default()
+    };
     mount_setattr(mount.as_fd(), flags & libc::MS_REC != 0, &attr)
 }
 
@@ -157,7 +196,13 @@ pub fn set_propagation(mount: impl AsFd, flags: u64) -> Result<()> {
 ///
 /// # Errors
 /// fchdir(2), mount(2).
-pub fn mount_on(target: impl AsFd, fstype: &CStr, source: &CStr, flags: u64, data: &CStr) -> Result<()> {
+pub fn mount_on(
+    target: impl AsFd,
+    fstype: &CStr,
+    source: &CStr,
+    flags: u64,
+    data: &CStr,
+) -> Result<()> {
     rustix::process::fchdir(target)?;
     mount_here(fstype, source, flags, data)
 }
@@ -165,7 +210,11 @@ pub fn mount_on(target: impl AsFd, fstype: &CStr, source: &CStr, flags: u64, dat
 fn kind_of(tree: &OwnedFd) -> Result<Make> {
     let stat = rustix::fs::fstat(tree)?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    Ok(if directory { Make::Directory } else { Make::File })
+    Ok(if directory {
+        Make::Directory
+    } else {
+        Make::File
+    })
 }
 
 /// The image's /proc has to be a directory of its own, not a link to another

@@ -27,11 +27,17 @@ impl Procfs {
     ///
     /// # Errors
     /// fsopen(2), fsconfig(2), fsmount(2).
-    pub fn mount(&mut self, attr: u64, data: &[(CString, Option<CString>)]) -> Result<BorrowedFd<'_>> {
+    pub fn mount(
+        &mut self,
+        attr: u64,
+        data: &[(CString, Option<CString>)],
+    ) -> Result<BorrowedFd<'_>> {
         let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
         for (key, value) in data {
             match value {
-                Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?,
+                Some(value) => {
+                    rustix::mount::fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?
+                }
                 None => rustix::mount::fsconfig_set_flag(&context, key.as_c_str())?,
             }
         }
@@ -52,7 +58,10 @@ impl Procfs {
             return self.mount(attr, &[]);
         }
         // The branch above has filled it.
-        self.mount.as_ref().map(AsFd::as_fd).ok_or(crate::sys::Errno::BADF)
+        self.mount
+            .as_ref()
+            .map(AsFd::as_fd)
+            .ok_or(crate::sys::Errno::BADF)
     }
 }
 

@@ -67,12 +67,26 @@ pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<O
         let name = name_in(&mut buffer, &rest[..end])?;
         if last && make == Make::File {
             let kind = FileType::RegularFile;
-            exists_ok(rustix::fs::mknodat(&parent, name, kind, Mode::from_raw_mode(0o644), 0))?;
+            exists_ok(rustix::fs::mknodat(
+                &parent,
+                name,
+                kind,
+                Mode::from_raw_mode(0o644),
+                0,
+            ))?;
         } else {
-            exists_ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)))?;
+            exists_ok(rustix::fs::mkdirat(
+                &parent,
+                name,
+                Mode::from_raw_mode(0o755),
+            ))?;
         }
         // Made by us or by someone else a moment ago: never through a link.
-        let kind = if last && make == Make::File { OFlags::empty() } else { OFlags::DIRECTORY };
+        let kind = if last && make == Make::File {
+            OFlags::empty()
+        } else {
+            OFlags::DIRECTORY
+        };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
         parent = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
         if last {
@@ -102,7 +116,10 @@ pub fn parent_of<'b>(
     }
     let mut dir_buffer = [0u8; PATH_MAX];
     let dir = path_in(&mut dir_buffer, dir)?;
-    Ok((handle_or_make(root, dir, Make::Directory)?, name_in(buffer, name)?))
+    Ok((
+        handle_or_make(root, dir, Make::Directory)?,
+        name_in(buffer, name)?,
+    ))
 }
 
 /// The longest part of `path` that exists, and the rest.

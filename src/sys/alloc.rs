@@ -29,7 +29,9 @@ unsafe impl Sync for Bump {}
 impl Bump {
     /// An allocator without memory yet.
     pub const fn new() -> Bump {
-        Bump { state: UnsafeCell::new(State { next: 0, end: 0 }) }
+        Bump {
+            state: UnsafeCell::new(State { next: 0, end: 0 }),
+        }
     }
 }
 
@@ -50,7 +52,9 @@ unsafe impl GlobalAlloc for Bump {
             state.next = start + layout.size();
             return start as *mut u8;
         }
-        let Some(wanted) = layout.size().checked_add(layout.align()) else { return null_mut() };
+        let Some(wanted) = layout.size().checked_add(layout.align()) else {
+            return null_mut();
+        };
         let length = wanted.max(CHUNK).next_multiple_of(4096);
         // SAFETY: an anonymous mapping at a place of the kernel's choice.
         let chunk = unsafe {

@@ -46,8 +46,13 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned>
     // SAFETY: without CLONE_VM the child runs on a copy of this memory and
     // stack, as after fork; `args` lives through the call and `pidfd` is written
     // in the parent only.
-    let result =
-        check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) })?;
+    let result = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const args,
+            size_of::<libc::clone_args>(),
+        )
+    })?;
     match Pid::from_raw(result as i32) {
         None => Ok(Cloned::Child),
         Some(pid) => {

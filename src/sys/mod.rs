@@ -23,12 +23,19 @@ pub fn errno_text(errno: i32) -> String {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();
-    chars.next().map(|c| c.to_lowercase().chain(chars).collect()).unwrap_or_default()
+    chars
+        .next()
+        .map(|c| c.to_lowercase().chain(chars).collect())
+        .unwrap_or_default()
 }
 
 /// Turns what libc's `syscall` returned into a result.
 fn check(result: libc::c_long) -> Result<usize> {
-    if result < 0 { Err(last_errno()) } else { Ok(result as usize) }
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(result as usize)
+    }
 }
 
 /// The errno of the libc call that just failed.

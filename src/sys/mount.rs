@@ -60,11 +60,28 @@ pub fn mount_here(fstype: &CStr, source: &CStr, flags: u64, data: &CStr) -> Resu
 ///
 /// # Errors
 /// mount(2).
-pub fn mount_at_name(fstype: &CStr, source: &CStr, name: &CStr, flags: u64, data: &CStr) -> Result<()> {
-    let data = if data.is_empty() { std::ptr::null() } else { data.as_ptr() };
+pub fn mount_at_name(
+    fstype: &CStr,
+    source: &CStr,
+    name: &CStr,
+    flags: u64,
+    data: &CStr,
+) -> Result<()> {
+    let data = if data.is_empty() {
+        std::ptr::null()
+    } else {
+        data.as_ptr()
+    };
     // SAFETY: C strings that live through the call; `data` may be null.
     check(unsafe {
-        libc::syscall(libc::SYS_mount, source.as_ptr(), name.as_ptr(), fstype.as_ptr(), flags, data)
+        libc::syscall(
+            libc::SYS_mount,
+            source.as_ptr(),
+            name.as_ptr(),
+            fstype.as_ptr(),
+            flags,
+            data,
+        )
     })
     .map(drop)
 }

@@ -20,7 +20,10 @@ pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
 /// # Errors
 /// unshare(2).
 pub fn unshare_namespaces(flags: u64) -> Result<()> {
-    debug_assert_eq!(flags & (libc::CLONE_FILES | libc::CLONE_VM | libc::CLONE_FS) as u64, 0);
+    debug_assert_eq!(
+        flags & (libc::CLONE_FILES | libc::CLONE_VM | libc::CLONE_FS) as u64,
+        0
+    );
     // SAFETY: only namespaces are unshared: no Rust value changes its meaning.
     check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
 }
@@ -111,7 +114,13 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
     // SAFETY: struct rlimit64 is two u64; the old limit is not asked for.
     check(unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, resource, limit.as_ptr(), std::ptr::null::<u64>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            limit.as_ptr(),
+            std::ptr::null::<u64>(),
+        )
     })
     .map(drop)
 }
@@ -123,13 +132,23 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 pub fn loopback_up() -> Result<()> {
     // SAFETY: plain integers; the descriptor is owned below.
     let socket = check(unsafe {
-        libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+        libc::syscall(
+            libc::SYS_socket,
+            libc::AF_INET,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+            0,
+        )
     })
     .or_else(|_| {
         // A kernel without IPv4: any family's socket takes the call.
         // SAFETY: as above.
         check(unsafe {
-            libc::syscall(libc::SYS_socket, libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)
+            libc::syscall(
+                libc::SYS_socket,
+                libc::AF_UNIX,
+                libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+                0,
+            )
         })
     })?;
     // SAFETY: the kernel just made it for us.
@@ -141,7 +160,12 @@ pub fn loopback_up() -> Result<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: SIOCSIFFLAGS reads an ifreq.
     check(unsafe {
-        libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+        libc::syscall(
+            libc::SYS_ioctl,
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &raw const request,
+        )
     })
     .map(drop)
 }
@@ -153,24 +177,6 @@ pub fn loopback_up() -> Result<()> {
 pub fn set_controlling_terminal(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: TIOCSCTTY takes an integer.
     check(unsafe { libc::syscall(libc::SYS_ioctl, fd.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
-}
-
-/// pidfd_send_signal(2) with the signal as a number (real-time ones too).
-///
-/// # Errors
-/// `ESRCH` if the process has ended.
-pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
-    // SAFETY: plain integers, no siginfo.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            pidfd.as_raw_fd(),
-            signal,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    })
-    .map(drop)
 }
 
 /// personality(2).

@@ -4,8 +4,8 @@
 #[path = "stub/abi.rs"]
 pub mod abi;
 
-pub use abi::{Failure, Stage};
 use abi::{Block, Message, Span};
+pub use abi::{Failure, Stage};
 
 use super::{Errno, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -30,7 +30,9 @@ impl Default for BlockWriter {
 impl BlockWriter {
     /// With room for the header.
     pub fn new() -> BlockWriter {
-        BlockWriter { bytes: vec![0; size_of::<Block>()] }
+        BlockWriter {
+            bytes: vec![0; size_of::<Block>()],
+        }
     }
 
     fn align(&mut self) {
@@ -38,7 +40,10 @@ impl BlockWriter {
     }
 
     fn span(&self, offset: usize, count: usize) -> Span {
-        Span { offset: offset as u32, count: count as u32 }
+        Span {
+            offset: offset as u32,
+            count: count as u32,
+        }
     }
 
     /// Adds bytes; the span counts bytes.
@@ -65,7 +70,9 @@ impl BlockWriter {
 
     /// Adds C strings and the zero-terminated array of their offsets.
     pub fn pointers<'a>(&mut self, strings: impl Iterator<Item = &'a str>) -> Span {
-        let mut offsets: Vec<u64> = strings.map(|s| u64::from(self.c_string(s).offset)).collect();
+        let mut offsets: Vec<u64> = strings
+            .map(|s| u64::from(self.c_string(s).offset))
+            .collect();
         offsets.push(0);
         self.array(&offsets)
     }
@@ -130,7 +137,11 @@ impl<T> At<T> for Result<T> {
     }
 
     fn at_index(self, stage: Stage, index: usize) -> std::result::Result<T, Failure> {
-        self.map_err(|errno| Failure { stage, index: index as u32, errno: errno.raw_os_error() })
+        self.map_err(|errno| Failure {
+            stage,
+            index: index as u32,
+            errno: errno.raw_os_error(),
+        })
     }
 }
 
@@ -150,7 +161,11 @@ pub fn send(channel: BorrowedFd<'_>, message: &Message) -> Result<()> {
 /// `EPROTO` if they are too few or the detail's length is wrong.
 pub fn decode(bytes: &[u8]) -> Result<Message> {
     let word = |at: usize| {
-        bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes).ok_or(Errno::PROTO)
+        bytes
+            .get(at..at + 4)
+            .and_then(|b| b.try_into().ok())
+            .map(u32::from_ne_bytes)
+            .ok_or(Errno::PROTO)
     };
     let mut message = Message::new(word(0)?, word(4)?, word(8)?, word(12)? as i32);
     message.len = word(16)?;

@@ -122,7 +122,14 @@ pub const MESSAGE_HEAD: usize = 20;
 impl Message {
     /// A message without detail.
     pub const fn new(tag: u32, stage: u32, index: u32, value: i32) -> Message {
-        Message { tag, stage, index, value, len: 0, detail: [0; DETAIL_MAX] }
+        Message {
+            tag,
+            stage,
+            index,
+            value,
+            len: 0,
+            detail: [0; DETAIL_MAX],
+        }
     }
 }
 
