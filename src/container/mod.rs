@@ -1,6 +1,8 @@
 //! A container as later verbs see it: its id, its record, its status.
 
+pub mod delete;
 pub mod id;
+pub mod kill;
 
 pub mod state;
 pub mod status;

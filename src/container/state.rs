@@ -119,16 +119,14 @@ impl State {
         }
     }
 
-    /// The same as text, split where the pid goes: before and after it.
-    ///
-    /// # Errors
-    /// None that a `State` can cause; serde_json's type says otherwise.
-    pub fn for_hooks_around_pid(&self, status: Status) -> serde_json::Result<(String, String)> {
-        // No string of the state is a bare number behind this key, so the text is found once.
+    /// The same as text, split where the pid goes: before and after it. The pid of
+    /// the container's own namespace is known only to the init.
+    pub fn for_hooks_around_pid(&self, status: Status) -> (String, String) {
         const MARK: &str = "\"pid\":-1,";
-        let text = serde_json::to_string(&self.for_hooks(status, Some(-1)))?;
+        let text = serde_json::to_string(&self.for_hooks(status, Some(-1))).unwrap_or_default();
+        // Inside a string the quotes would be escaped, so the first match is the key.
         let (head, tail) = text.split_once(MARK).unwrap_or((&text, ""));
-        Ok((format!("{head}\"pid\":"), format!(",{tail}")))
+        (format!("{head}\"pid\":"), format!(",{tail}"))
     }
 }
 

@@ -99,8 +99,22 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         Some(process) => process::plan(process)?,
         None => return Err(ConfigError::new("/process", "there is no process to run")),
     };
+    let namespaces = namespaces::plan(linux)?;
+    if !namespaces.has(libc::CLONE_NEWNS as u64) {
+        // They would be made on the host.
+        let offending = [
+            ("/mounts", !mounts.is_empty()),
+            ("/linux/maskedPaths", !linux.masked_paths.is_empty()),
+            ("/linux/readonlyPaths", !linux.readonly_paths.is_empty()),
+            ("/root/readonly", spec.root.as_ref().is_some_and(|r| r.readonly)),
+            ("/process/terminal", process.terminal),
+        ];
+        if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
+            return Err(ConfigError::new(*pointer, "needs a mount namespace in /linux/namespaces"));
+        }
+    }
     Ok(Plan {
-        namespaces: namespaces::plan(linux)?,
+        namespaces,
         root: root(spec, linux, bundle)?,
         setup_dev: !mounts.iter().any(bound_dev),
         mounts,

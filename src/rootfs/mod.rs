@@ -14,7 +14,7 @@ mod pivot;
 mod procfs;
 pub mod resolve;
 
-pub use pivot::{move_root, pivot};
+pub use pivot::{change_root, move_root, pivot};
 pub use procfs::Procfs;
 
 use std::ffi::CStr;

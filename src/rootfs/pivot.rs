@@ -34,3 +34,12 @@ pub fn move_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::chroot(c".").at(Stage::Pivot)?;
     rustix::process::chdir(c"/").at(Stage::Pivot)
 }
+
+/// For a container without a mount namespace: only the root directory changes.
+///
+/// # Errors
+/// The system call that failed.
+pub fn change_root(path: &std::ffi::CStr) -> Result<(), Failure> {
+    rustix::process::chroot(path).at(Stage::Rootfs)?;
+    rustix::process::chdir(c"/").at(Stage::Rootfs)
+}

@@ -199,3 +199,19 @@ pub fn default_sigpipe() {
     // SAFETY: SIG_DFL is a valid action for SIGPIPE.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
+
+/// Whether a descriptor number is open.
+pub fn is_open(fd: i32) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Lets every signal through.
+pub fn unblock_signals() {
+    // SAFETY: an empty set made by sigemptyset; the old one is not asked for.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}

@@ -135,7 +135,16 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     }
     hooks::run(&c);
     let errno = -execve(path, argv, envp) as i32;
-    c.fail(Stage::Exec, 0, errno)
+    let mut message = Message::new(TAG_FAILED, Stage::Exec as u32, 0, errno);
+    let mut length = 0;
+    // SAFETY: the path ends with a NUL.
+    while length < DETAIL_MAX && unsafe { *path.add(length) } != 0 {
+        // SAFETY: as above.
+        message.detail[length] = unsafe { *path.add(length) };
+        length += 1;
+    }
+    message.len = length as u32;
+    c.fail_with(&mut message)
 }
 
 /// Opens the fifo for writing, which waits until `start` has it open for

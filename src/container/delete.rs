@@ -1,0 +1,126 @@
+//! Removing what is left of a container.
+
+use std::fmt;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::kill::{open_init, wait_end};
+use super::{Entry, State, Status, StoreError, status};
+use crate::cgroup::CgroupError;
+
+/// How long a killed process and its cgroup may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a container was not removed.
+#[derive(Debug)]
+pub enum DeleteError {
+    /// The state directory.
+    Store(StoreError),
+    /// It is in a state in which only force removes it.
+    Status(String, Status),
+    /// It does not die.
+    Unkillable(String, i32),
+    /// The cgroup.
+    Cgroup(CgroupError),
+}
+
+impl fmt::Display for DeleteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeleteError::Store(error) => error.fmt(f),
+            DeleteError::Status(id, status) => {
+                write!(f, "cannot delete container {id} that is not stopped: {status}")
+            }
+            DeleteError::Unkillable(id, pid) => {
+                write!(f, "container {id}: process {pid} was killed but does not end")?;
+                match wait_channel(*pid) {
+                    Some(channel) => write!(f, " (it waits in the kernel in {channel})"),
+                    None => Ok(()),
+                }
+            }
+            DeleteError::Cgroup(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DeleteError {}
+
+impl From<StoreError> for DeleteError {
+    fn from(error: StoreError) -> Self {
+        DeleteError::Store(error)
+    }
+}
+
+fn wait_channel(pid: i32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/wchan")).ok()?;
+    (!text.is_empty() && text != "0").then_some(text)
+}
+
+/// Removes a container: cgroup, then record. Gives the record for the poststop
+/// hooks, which are the caller's to run; there is none if nothing had been made.
+///
+/// # Errors
+/// It runs and `force` is not given, or it cannot be removed.
+pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> {
+    if !entry.lock(false)? {
+        if force {
+            stop_creator(entry);
+        } else if let Ok(state) = entry.read_state()
+            && status::of(&state, entry.dir()) == Status::Creating
+        {
+            return Err(DeleteError::Status(entry.id().to_string(), Status::Creating));
+        }
+        entry.lock(true)?;
+    }
+    let state = match entry.read_state() {
+        Ok(state) => state,
+        // The first record was cut short: nothing else had been made.
+        Err(StoreError::Broken(..) | StoreError::Missing(_)) if force => {
+            entry.remove()?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    end_init(entry, &state, force)?;
+    state.cgroup.remove(PATIENCE).map_err(DeleteError::Cgroup)?;
+    entry.remove()?;
+    Ok(Some(state))
+}
+
+/// Makes sure that the init has ended, or ends it where that is allowed: with
+/// force, and for a container that was only created.
+fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError> {
+    let status = status::of(state, entry.dir());
+    match status {
+        Status::Stopped => return Ok(()),
+        Status::Created => {}
+        _ if force => {}
+        _ => return Err(DeleteError::Status(entry.id().to_string(), status)),
+    }
+    let Some(pidfd) = open_init(state) else { return Ok(()) };
+    if status == Status::Paused || !state.own_pid_namespace {
+        // All members, thawed so that the signal arrives.
+        state.cgroup.kill_all(libc::SIGKILL).map_err(DeleteError::Cgroup)?;
+    }
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    if wait_end(&pidfd, PATIENCE) {
+        Ok(())
+    } else {
+        Err(DeleteError::Unkillable(entry.id().to_string(), state.pid))
+    }
+}
+
+/// Ends the verb that is making the container and holds its lock. While the lock
+/// is held, the pid that the record names cannot have been given to another.
+fn stop_creator(entry: &Entry) {
+    let Ok(state) = entry.read_state() else { return };
+    let Some(pid) = Pid::from_raw(state.creator) else { return };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    // A creator that has just finished has dropped the lock.
+    if entry.lock(false).unwrap_or(true) {
+        return;
+    }
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    wait_end(&pidfd, PATIENCE);
+}

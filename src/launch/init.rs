@@ -1,0 +1,363 @@
+//! The init's side: from the clone to the exec stub, in one line of steps.
+//!
+//! Everything it needs was prepared by the parent. It runs on a copy of the
+//! parent's memory in a process of its own, never returns into the parent's
+//! code, and tells a failure as numbers; the parent finds the words.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::FdFlags;
+use rustix::process::DumpableBehavior;
+
+use super::{hooks, tty};
+use crate::cgroup::Cgroup;
+use crate::container::state::HookRecord;
+use crate::plan::namespaces::CLONE_NEWTIME;
+use crate::plan::{CgroupMounts, Plan};
+use crate::rootfs::{self, Procfs, resolve};
+use crate::sys::process::{
+    PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_rlimit, setns,
+    unblock_signals, unshare_namespaces,
+};
+use crate::sys::stub::abi::{self, Message};
+use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
+use crate::sys::{Errno, Result as SysResult};
+
+/// All that the init works with.
+pub struct Init<'a> {
+    /// What is to be done.
+    pub plan: &'a Plan,
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// What the stub is run from.
+    pub memfd: &'a OwnedFd,
+    /// The exec fifo (O_PATH), if it waits.
+    pub fifo: Option<OwnedFd>,
+    /// The cgroup to join.
+    pub cgroup: &'a Cgroup,
+    /// Files of the namespaces to join: index in the plan's `join`.
+    pub namespaces: Vec<(usize, OwnedFd)>,
+    /// Namespaces that the init itself makes, after it has joined the cgroup.
+    pub unshare: u64,
+    /// The root file system's mount, where the init may not open its path.
+    pub root_tree: Option<OwnedFd>,
+    /// The same for bind sources, by mount.
+    pub trees: Vec<Option<OwnedFd>>,
+    /// What a cgroup mount consists of.
+    pub cgroup_mounts: CgroupMounts,
+    /// argv of the stub: a free slot, the program's path, its argv.
+    pub argv: PointerArray,
+    /// Environment: a free slot first if HOME is to be found.
+    pub envp: PointerArray,
+    /// Name of the new session keyring.
+    pub keyring: Option<CString>,
+    /// Change the root directory instead of pivoting.
+    pub no_pivot: bool,
+    /// Hooks run by the parent wait for the namespaces.
+    pub parent_hooks: bool,
+    /// createContainer hooks.
+    pub create_container: Vec<HookRecord>,
+    /// The container's state for them, before and after the pid.
+    pub state: (String, String),
+}
+
+type Step<T = ()> = Result<T, Failure>;
+
+impl Init<'_> {
+    /// Runs the init. Its end is the stub, or an exit after a failure was told.
+    pub fn run(mut self) -> ! {
+        let failure = match self.steps() {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        let tag = Message::new(abi::TAG_FAILED, failure.stage as u32, failure.index, failure.errno);
+        let _ = stub::send(self.channel.as_fd(), &tag);
+        exit_now(255)
+    }
+
+    fn steps(&mut self) -> Step<std::convert::Infallible> {
+        let plan = self.plan;
+        // `run` blocks signals to take them from a descriptor; the program gets them all.
+        unblock_signals();
+        let makes_user = plan.namespaces.makes(libc::CLONE_NEWUSER as u64);
+        if !makes_user {
+            // From before the first setns, so that nothing inside can look into this process.
+            undumpable()?;
+        }
+        self.cgroup.join().map_err(|(index, errno)| Failure {
+            stage: Stage::JoinCgroup,
+            index: index as u32,
+            errno: errno.raw_os_error(),
+        })?;
+        if makes_user {
+            // The parent writes the mappings through this process's /proc files,
+            // which belong to it only while it is dumpable.
+            self.wait_for(abi::TAG_MAPPED)?;
+            undumpable()?;
+            become_root()?;
+        }
+        self.join_namespaces()?;
+        self.make_namespaces()?;
+        rustix::process::setsid().at(Stage::Session)?;
+        if let Some(name) = &self.keyring {
+            new_keyring(name)?;
+        }
+        if plan.namespaces.makes(libc::CLONE_NEWNET as u64) {
+            loopback_up().at(Stage::Loopback)?;
+        }
+        if let Some(hostname) = &plan.hostname {
+            rustix::system::sethostname(hostname.as_bytes()).at(Stage::Hostname)?;
+        }
+        if let Some(domainname) = &plan.domainname {
+            rustix::system::setdomainname(domainname.as_bytes()).at(Stage::Domainname)?;
+        }
+        let mut procfs = Procfs::new();
+        if plan.namespaces.has(libc::CLONE_NEWNS as u64) {
+            self.file_system(&mut procfs)?;
+        } else {
+            // The plan refuses mounts without a namespace for them.
+            rootfs::set_sysctls(&mut procfs, &plan.sysctls)?;
+            self.run_hooks()?;
+            rootfs::change_root(&plan.root.path)?;
+        }
+        let program = self.prepare_process()?;
+        self.become_stub(procfs, program)
+    }
+
+    fn join_namespaces(&mut self) -> Step {
+        for (index, file) in std::mem::take(&mut self.namespaces) {
+            let join = &self.plan.namespaces.join[index];
+            setns(file.as_fd(), join.flag).at_index(Stage::JoinNamespace, index)?;
+            if join.flag == libc::CLONE_NEWUSER as u64 {
+                become_root()?;
+                undumpable()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_namespaces(&mut self) -> Step {
+        let flags = self.unshare;
+        if flags != 0 {
+            unshare_namespaces(flags).at(Stage::MakeNamespace)?;
+        }
+        if flags & CLONE_NEWTIME != 0 {
+            self.enter_time_namespace()?;
+        }
+        Ok(())
+    }
+
+    /// unshare gives a new time namespace to children only; once its offsets are
+    /// set, the init joins it itself, which spares a second fork.
+    fn enter_time_namespace(&self) -> Step {
+        let offsets = self.plan.namespaces.time_offsets.as_bytes();
+        if !offsets.is_empty() {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty())
+                .at(Stage::TimeOffsets)?;
+            rustix::io::write(&file, offsets).at(Stage::TimeOffsets)?;
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = rustix::fs::openat(CWD, c"/proc/self/ns/time_for_children", flags, Mode::empty())
+            .at(Stage::MakeNamespace)?;
+        setns(namespace.as_fd(), CLONE_NEWTIME).at(Stage::MakeNamespace)
+    }
+
+    fn file_system(&mut self, procfs: &mut Procfs) -> Step {
+        let plan = self.plan;
+        let root_plan = &plan.root;
+        let root = rootfs::open_root(&root_plan.path, root_plan.propagation, self.root_tree.take())?;
+        let root = root.as_fd();
+        // Modes are meant as they are written.
+        rustix::process::umask(Mode::empty());
+        let mut context =
+            rootfs::mounts::Context { root, trees: &mut self.trees, cgroup: &self.cgroup_mounts };
+        rootfs::mounts::make(&plan.mounts, &mut context, procfs)?;
+        if plan.setup_dev {
+            let bind = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
+            rootfs::dev::make(root, &plan.devices, bind)?;
+        }
+        rootfs::set_sysctls(procfs, &plan.sysctls)?;
+        self.run_hooks()?;
+        if plan.process.terminal {
+            tty::set_up(root, &plan.process, self.channel.as_fd()).at(Stage::Console)?;
+        }
+        rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
+        rootfs::masks::mask(root, &plan.masked_paths)?;
+        if root_plan.readonly {
+            rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY).at(Stage::RootReadonly)?;
+        }
+        if self.no_pivot { rootfs::move_root(root)? } else { rootfs::pivot(root)? }
+        if let Some(flags) = root_plan.final_propagation {
+            rootfs::mounts::set_propagation(root, flags).at(Stage::Propagation)?;
+        }
+        Ok(())
+    }
+
+    /// The hooks between the namespaces and the pivot: first the parent's, then ours.
+    fn run_hooks(&self) -> Step {
+        if self.parent_hooks {
+            let message = Message::new(abi::TAG_HOOKS, 0, 0, 0);
+            stub::send(self.channel.as_fd(), &message).at(Stage::Channel)?;
+            self.wait_for(abi::TAG_GO)?;
+        }
+        if self.create_container.is_empty() {
+            return Ok(());
+        }
+        let pid = rustix::process::getpid().as_raw_nonzero();
+        let state = format!("{}{pid}{}", self.state.0, self.state.1);
+        if let Err(error) = hooks::run("createContainer", &self.create_container, state.as_bytes()) {
+            // The sentence is made here: it holds what the hook said.
+            let mut message = Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
+            let text = error.to_string();
+            let length = text.len().min(abi::DETAIL_MAX);
+            message.detail[..length].copy_from_slice(&text.as_bytes()[..length]);
+            message.len = length as u32;
+            let _ = stub::send(self.channel.as_fd(), &message);
+            exit_now(255);
+        }
+        Ok(())
+    }
+
+    /// What the program inherits that the stub's execve does not change.
+    fn prepare_process(&mut self) -> Step<Option<CString>> {
+        let process = &self.plan.process;
+        let cwd = resolve::handle_or_make(CWD, relative(&process.cwd), resolve::Make::Directory)
+            .at(Stage::Cwd)?;
+        rustix::process::fchdir(&cwd).at(Stage::Cwd)?;
+        drop(cwd);
+        // A directory outside the root has no path here (CVE-2024-21626).
+        let path = rustix::process::getcwd(Vec::new()).at(Stage::Cwd)?;
+        if path.to_bytes().first() != Some(&b'/') {
+            return Err(Failure { stage: Stage::Cwd, index: 0, errno: libc::ENOENT });
+        }
+        if process.needs_home {
+            let home = format!("HOME={}", home_of(process.uid).unwrap_or_else(|| "/".to_owned()));
+            self.envp.set(0, leak(crate::plan::path::c_string(home)));
+        }
+        if process.uid != 0 && !process.terminal {
+            tty::own_stdio(process.uid).at(Stage::Console)?;
+        }
+        let found = find_program(process.args.first().map(CString::as_c_str), process.search.as_deref())
+            .at(Stage::Lookup)?;
+        for (index, limit) in process.rlimits.iter().enumerate() {
+            set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
+        }
+        Ok(found)
+    }
+
+    /// Waits until the parent is done with everything outside, then becomes the stub.
+    fn become_stub(&mut self, mut procfs: Procfs, program: Option<CString>) -> Step<std::convert::Infallible> {
+        let needs_procfs = self.fifo.is_some() || !self.plan.process.labels.is_empty();
+        let proc_dir = if needs_procfs { Some(procfs.dir().at(Stage::Procfs)?) } else { None };
+        let size = self.wait_for(abi::TAG_GO)?;
+        let fifo = self.fifo.as_ref().map(AsFd::as_fd);
+        // These alone outlive the stub's execve; it hides them again at once.
+        for fd in [Some(self.memfd.as_fd()), Some(self.channel.as_fd()), fifo, proc_dir].into_iter().flatten() {
+            rustix::io::fcntl_setfd(fd, FdFlags::empty()).at(Stage::Stub)?;
+        }
+        let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+        let header = format!(
+            "corten-init:{}:{DATA_OFFSET}:{}:{}:{}:{size}",
+            self.memfd.as_raw_fd(),
+            self.channel.as_raw_fd(),
+            number(fifo),
+            number(proc_dir),
+        );
+        self.argv.set(0, leak(crate::plan::path::c_string(header)));
+        match program {
+            Some(path) => self.argv.set(1, leak(path)),
+            None => self.argv.copy_slot(2, 1),
+        }
+        let errno = execveat(self.memfd.as_fd(), &self.argv, &self.envp);
+        Err(Failure { stage: Stage::Stub, index: 0, errno: errno.raw_os_error() })
+    }
+
+    /// Waits for one message of the parent; its value. The parent's death ends the init.
+    fn wait_for(&self, tag: u32) -> Step<i32> {
+        match stub::receive(&self.channel).at(Stage::Channel)? {
+            Some(message) if message.tag == tag => Ok(message.value),
+            _ => Err(Failure { stage: Stage::Channel, index: 0, errno: libc::EPIPE }),
+        }
+    }
+}
+
+fn undumpable() -> Step {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Dumpable)
+}
+
+fn become_root() -> Step {
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Stage::BecomeRoot)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Stage::BecomeRoot)
+}
+
+fn new_keyring(name: &CStr) -> Step {
+    match join_session_keyring(name) {
+        // A kernel without keyrings has none to share either.
+        Err(Errno::NOSYS) => Ok(()),
+        result => result.at(Stage::Keyring),
+    }
+}
+
+/// A path of the container, below `/`.
+fn relative(path: &CStr) -> &CStr {
+    let skip = path.to_bytes().iter().take_while(|&&b| b == b'/').count();
+    CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[skip..]).unwrap_or(c"")
+}
+
+/// The process becomes another program; until then the string has to stay.
+fn leak(text: CString) -> &'static CStr {
+    Box::leak(text.into_boxed_c_str())
+}
+
+/// The home directory of a user, from the container's own passwd file.
+fn home_of(uid: u32) -> Option<String> {
+    let file = resolve::open(CWD, c"etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), 1 << 20), &mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let id = fields.nth(2)?.parse::<u32>().ok()?;
+        let home = fields.nth(2)?;
+        (id == uid && !home.is_empty()).then(|| home.to_owned())
+    })
+}
+
+/// Finds the program as execvp does: by PATH if its name has no slash. Gives the
+/// path if it is another than the name.
+fn find_program(name: Option<&CStr>, search: Option<&[CString]>) -> SysResult<Option<CString>> {
+    let name = name.ok_or(Errno::NOENT)?;
+    if name.to_bytes().contains(&b'/') {
+        return executable(name).map(|()| None);
+    }
+    let mut denied = false;
+    for dir in search.unwrap_or_default() {
+        let mut path = dir.to_bytes().to_vec();
+        if path.is_empty() {
+            path.push(b'.');
+        }
+        path.push(b'/');
+        path.extend_from_slice(name.to_bytes());
+        let path = crate::plan::path::c_string(path);
+        match executable(&path) {
+            Ok(()) => return Ok(Some(path)),
+            Err(Errno::ACCESS) => denied = true,
+            Err(_) => {}
+        }
+    }
+    Err(if denied { Errno::ACCESS } else { Errno::NOENT })
+}
+
+/// A regular file with an x bit; whether this user may run it is the stub's to ask.
+fn executable(path: &CStr) -> SysResult<()> {
+    let stat = rustix::fs::stat(path)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if regular && stat.st_mode & 0o111 != 0 { Ok(()) } else { Err(Errno::ACCESS) }
+}

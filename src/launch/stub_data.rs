@@ -1,0 +1,167 @@
+//! The data of the exec stub: made by the parent while the init mounts.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use crate::config::spec::Hook;
+use crate::plan::process::ProcessPlan;
+use crate::plan::seccomp::{Insn, Program};
+use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite};
+use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE};
+use crate::sys::{Errno, Result};
+
+/// What goes into the block besides the process's plan.
+pub struct Extras<'a> {
+    /// Wait on the fifo.
+    pub wait: bool,
+    /// setgroups(2) is denied in the user namespace.
+    pub keep_groups: bool,
+    /// First descriptor that the program does not get.
+    pub close_from: u32,
+    /// The filter.
+    pub seccomp: Option<&'a Program>,
+    /// startContainer hooks.
+    pub hooks: &'a [Hook<'a>],
+    /// The container's state, before and after the pid.
+    pub state: (String, String),
+}
+
+/// The memfd that the stub is run from. It has room for the image only; the data
+/// follows when it is known.
+///
+/// # Errors
+/// memfd_create(2).
+pub fn memfd() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Since Linux 6.3 a memfd says whether it will be run; older kernels know no such flag.
+    match rustix::fs::memfd_create(c"corten-init", flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"corten-init", flags),
+        result => result,
+    }
+}
+
+/// Writes image and data and seals them; gives the data's length.
+///
+/// # Errors
+/// write(2), fcntl(2).
+pub fn write(memfd: impl AsFd, block: &[u8]) -> Result<u32> {
+    let mut bytes = Vec::with_capacity(DATA_OFFSET + block.len());
+    bytes.extend_from_slice(IMAGE);
+    bytes.resize(DATA_OFFSET, 0);
+    bytes.extend_from_slice(block);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memfd, rest)?;
+        rest = &rest[written..];
+    }
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(memfd, seals)?;
+    Ok(block.len() as u32)
+}
+
+/// Lays the data out.
+pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
+    let mut writer = BlockWriter::new();
+    let mut block = Block {
+        close_from: extras.close_from,
+        umask: process.umask,
+        uid: process.uid,
+        gid: process.gid,
+        ..Block::default()
+    };
+    let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+    block.flags = flag(extras.wait, abi::FLAG_WAIT)
+        | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
+        | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
+        | flag(process.capabilities.is_some(), abi::FLAG_CAPABILITIES);
+    if let Some(sets) = &process.capabilities {
+        block.bounding = sets.bounding;
+        block.effective = sets.effective;
+        block.permitted = sets.permitted;
+        block.inheritable = sets.inheritable;
+        block.ambient = sets.ambient;
+    }
+    block.groups = writer.array(&process.groups);
+    if let Some(program) = extras.seccomp {
+        block.seccomp = writer.array(&program.insns.iter().map(instruction).collect::<Vec<_>>());
+        block.seccomp_flags = program.flags;
+        block.flags |= flag(program.notify, abi::FLAG_LISTENER);
+    }
+    let writes: Vec<ProcWrite> = process
+        .labels
+        .iter()
+        .map(|(path, value)| ProcWrite { path: writer.c_string(path), value: writer.c_string(value) })
+        .collect();
+    block.proc_writes = writer.array(&writes);
+    let hooks: Vec<HookEntry> = extras.hooks.iter().map(|hook| hook_entry(&mut writer, hook)).collect();
+    block.hooks = writer.array(&hooks);
+    if !hooks.is_empty() {
+        block.state_head = writer.bytes(extras.state.0.as_bytes());
+        block.state_tail = writer.bytes(extras.state.1.as_bytes());
+    }
+    writer.finish(block)
+}
+
+/// `struct sock_filter` as eight bytes.
+fn instruction(insn: &Insn) -> u64 {
+    let [a, b] = insn.code.to_ne_bytes();
+    let [c, d, e, f] = insn.k.to_ne_bytes();
+    u64::from_ne_bytes([a, b, insn.jt, insn.jf, c, d, e, f])
+}
+
+fn hook_entry(writer: &mut BlockWriter, hook: &Hook<'_>) -> HookEntry {
+    let path = writer.c_string(&hook.path);
+    let argv = if hook.args.is_empty() {
+        writer.pointers(std::iter::once(hook.path.as_str()))
+    } else {
+        writer.pointers(hook.args.iter().map(|a| a.as_str()))
+    };
+    let envp = writer.pointers(hook.env.iter().map(|e| e.as_str()));
+    let timeout_ms = match hook.timeout {
+        Some(seconds) if seconds > 0 => seconds.saturating_mul(1000),
+        _ => -1,
+    };
+    HookEntry { path, argv, envp, timeout_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_has_the_kernels_layout() {
+        let insn = Insn { code: 0x06, jt: 1, jf: 2, k: 0x7fff_0000 };
+        let expected = [6u8, 0, 1, 2, 0, 0, 0xff, 0x7f];
+        if cfg!(target_endian = "little") {
+            assert_eq!(instruction(&insn).to_ne_bytes(), expected);
+        }
+    }
+
+    #[test]
+    fn every_span_lies_inside_the_block() {
+        let process = ProcessPlan {
+            groups: vec![1, 2, 3],
+            labels: vec![("self/attr/exec".into(), "label".into())],
+            ..ProcessPlan::default()
+        };
+        let hook: Hook<'_> =
+            serde_json::from_str(r#"{"path":"/h","args":["h","x"],"env":["A=1"],"timeout":2}"#).unwrap();
+        let hooks = [hook];
+        let extras = Extras {
+            wait: true,
+            keep_groups: false,
+            close_from: 3,
+            seccomp: None,
+            hooks: &hooks,
+            state: ("{\"pid\":".into(), "}".into()),
+        };
+        let bytes = block(&process, &extras);
+        let size = u32::from_ne_bytes(bytes[..4].try_into().unwrap());
+        assert_eq!(size as usize, bytes.len());
+        let text = String::from_utf8_lossy(&bytes);
+        for part in ["self/attr/exec\0", "label\0", "/h\0", "A=1\0"] {
+            assert!(text.contains(part), "{part:?}");
+        }
+    }
+}
