@@ -9,6 +9,7 @@ mod diagnose;
 mod error;
 pub mod list;
 mod load;
+mod member;
 pub mod names;
 mod place;
 pub mod spec;

@@ -1,44 +1,19 @@
 //! The types of config.json (runtime-spec 1.3.0), as far as Linux is concerned.
 //!
-//! They borrow from the file's text, take `null` for "absent" as Go's encoder
-//! writes it, and ignore what they do not know. They hold what was written;
-//! what it means is decided in `plan`, what is wrong with it in `check`.
+//! They borrow from the file's text, take `null` (and for an optional string
+//! `""`) for "absent" as Go's encoder writes it, and ignore what they do not
+//! know. They hold what was written; what it means is decided in `plan`, what
+//! is wrong with it in `check`.
 
 use std::collections::BTreeMap;
 
 use serde::de::{Deserialize, Deserializer};
 
+use super::member::{self, Member, spec_struct};
 pub use super::text::Text;
 
 /// A map with the order of its keys, so that what is done with it is the same each time.
 pub type Map<'a, V> = BTreeMap<Text<'a>, V>;
-
-/// Reads `null` as the type's default: Go writes it for an empty slice or map.
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
-/// Makes a struct of config.json: every member may be absent or null.
-macro_rules! spec_struct {
-    ($(#[$meta:meta])* $name:ident<$lt:lifetime> { $($fields:tt)* }) => {
-        spec_struct! { @make [#[serde(bound(deserialize = "'de: 'a"))] $(#[$meta])*] [$name<$lt>] { $($fields)* } }
-    };
-    ($(#[$meta:meta])* $name:ident { $($fields:tt)* }) => {
-        spec_struct! { @make [$(#[$meta])*] [$name] { $($fields)* } }
-    };
-    (@make [$($meta:tt)*] [$($name:tt)*] { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* }) => {
-        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", expecting = "an object")]
-        $($meta)*
-        pub struct $($name)* {
-            $($(#[$fmeta])* #[serde(default, deserialize_with = "nullable")] pub $field: $ty,)*
-        }
-    };
-}
 
 spec_struct! {
     /// The whole of config.json.

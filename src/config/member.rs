@@ -1,0 +1,113 @@
+//! How a member of a config.json object is read when it may be missing, null
+//! or, being a string, empty.
+//!
+//! The engines write config.json with Go's types, for which an empty string,
+//! `null` and no member are the same thing; so they are here. An `Option<Text>`
+//! is therefore never `Some("")`.
+
+use serde::de::{Deserialize, Deserializer};
+
+use super::text::Text;
+
+/// A type that a member of an object can have.
+pub(super) trait Member<'de>: Sized {
+    /// Reads the member, taking `null` for its absence.
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+/// Reads a member; what `#[serde(deserialize_with)]` names.
+pub(super) fn read<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Member<'de>,
+{
+    T::read(deserializer)
+}
+
+/// Reads `null` as the type's default.
+pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+macro_rules! plain_members {
+    ($($ty:ty),*) => {$(
+        impl<'de> Member<'de> for $ty {
+            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                nullable(deserializer)
+            }
+        }
+
+        impl<'de> Member<'de> for Option<$ty> {
+            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(deserializer)
+            }
+        }
+    )*};
+}
+
+plain_members!(bool, u16, u32, u64, i32, i64);
+
+impl<'de: 'a, 'a> Member<'de> for Text<'a> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        nullable(deserializer)
+    }
+}
+
+impl<'de: 'a, 'a> Member<'de> for Option<Text<'a>> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<Text>::deserialize(deserializer)?;
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Member<'de> for Vec<T> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        nullable(deserializer)
+    }
+}
+
+impl<'de: 'a, 'a, V: Deserialize<'de>> Member<'de> for super::spec::Map<'a, V> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        nullable(deserializer)
+    }
+}
+
+/// Makes a struct of config.json: every member may be absent or null, and
+/// unknown ones are ignored.
+macro_rules! spec_struct {
+    ($(#[$meta:meta])* $name:ident<$lt:lifetime> { $($fields:tt)* }) => {
+        spec_struct! { @make [#[serde(bound(deserialize = "'de: 'a"))] $(#[$meta])*] [$name<$lt>] { $($fields)* } }
+        spec_struct! { @member ['de: $lt, $lt] [$name<$lt>] }
+    };
+    ($(#[$meta:meta])* $name:ident { $($fields:tt)* }) => {
+        spec_struct! { @make [$(#[$meta])*] [$name] { $($fields)* } }
+        spec_struct! { @member ['de] [$name] }
+    };
+    (@make [$($meta:tt)*] [$($name:tt)*] { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* }) => {
+        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+        #[serde(rename_all = "camelCase", expecting = "an object")]
+        $($meta)*
+        pub struct $($name)* {
+            $($(#[$fmeta])* #[serde(default, deserialize_with = "member::read")] pub $field: $ty,)*
+        }
+    };
+    (@member [$($generics:tt)*] [$($name:tt)*]) => {
+        impl<$($generics)*> Member<'de> for $($name)* {
+            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                member::nullable(deserializer)
+            }
+        }
+
+        impl<$($generics)*> Member<'de> for Option<$($name)*> {
+            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(deserializer)
+            }
+        }
+    };
+}
+
+pub(super) use spec_struct;
