@@ -5,7 +5,7 @@
 //! `null` and no member are the same thing; so they are here. An `Option<Text>`
 //! is therefore never `Some("")`.
 
-use serde::de::{Deserialize, Deserializer};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 use super::text::Text;
 
@@ -76,6 +76,24 @@ impl<'de: 'a, 'a, V: Deserialize<'de>> Member<'de> for super::spec::Map<'a, V> {
     }
 }
 
+/// Reads a struct from an object alone. serde's own code would also take an
+/// array of the members' values in order.
+pub(super) struct Object<D>(pub(super) D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
 /// Makes a struct of config.json: every member may be absent or null, and
 /// unknown ones are ignored.
 macro_rules! spec_struct {
@@ -89,13 +107,20 @@ macro_rules! spec_struct {
     };
     (@make [$($meta:tt)*] [$($name:tt)*] { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* }) => {
         #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", expecting = "an object")]
+        // "Self" makes serde's code an inherent function, for the trait's below to call.
+        #[serde(remote = "Self", rename_all = "camelCase", expecting = "an object")]
         $($meta)*
         pub struct $($name)* {
             $($(#[$fmeta])* #[serde(default, deserialize_with = "member::read")] pub $field: $ty,)*
         }
     };
     (@member [$($generics:tt)*] [$($name:tt)*]) => {
+        impl<$($generics)*> Deserialize<'de> for $($name)* {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(member::Object(deserializer))
+            }
+        }
+
         impl<$($generics)*> Member<'de> for $($name)* {
             fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 member::nullable(deserializer)

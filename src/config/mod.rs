@@ -12,6 +12,8 @@ mod load;
 mod member;
 pub mod names;
 mod place;
+#[cfg(test)]
+mod properties;
 pub mod spec;
 pub mod sysctl;
 mod text;
