@@ -111,25 +111,25 @@ macro_rules! spec_struct {
         #[serde(remote = "Self", rename_all = "camelCase", expecting = "an object")]
         $($meta)*
         pub struct $($name)* {
-            $($(#[$fmeta])* #[serde(default, deserialize_with = "member::read")] pub $field: $ty,)*
+            $($(#[$fmeta])* #[serde(default, deserialize_with = "crate::config::member::read")] pub $field: $ty,)*
         }
     };
     (@member [$($generics:tt)*] [$($name:tt)*]) => {
-        impl<$($generics)*> Deserialize<'de> for $($name)* {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::deserialize(member::Object(deserializer))
+        impl<$($generics)*> serde::de::Deserialize<'de> for $($name)* {
+            fn deserialize<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::deserialize(crate::config::member::Object(deserializer))
             }
         }
 
-        impl<$($generics)*> Member<'de> for $($name)* {
-            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                member::nullable(deserializer)
+        impl<$($generics)*> crate::config::member::Member<'de> for $($name)* {
+            fn read<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                crate::config::member::nullable(deserializer)
             }
         }
 
-        impl<$($generics)*> Member<'de> for Option<$($name)*> {
-            fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::deserialize(deserializer)
+        impl<$($generics)*> crate::config::member::Member<'de> for Option<$($name)*> {
+            fn read<D: serde::de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                serde::de::Deserialize::deserialize(deserializer)
             }
         }
     };

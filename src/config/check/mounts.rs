@@ -61,9 +61,6 @@ fn check_mount(
 /// CVE-2019-19921). A link in the image can still lead a mount there, which is
 /// why the mounting code checks where it has arrived as well.
 fn check_proc(place: &Place<'_>, mount: &Mount<'_>) -> Result<(), ConfigError> {
-    if matches!(mount.fstype.as_deref(), Some("proc" | "sysfs")) {
-        return Ok(());
-    }
     let mut names = normalized(&mount.destination);
     if names.next() != Some("proc") {
         return Ok(());
@@ -74,8 +71,8 @@ fn check_proc(place: &Place<'_>, mount: &Mount<'_>) -> Result<(), ConfigError> {
             .options
             .iter()
             .any(|option| *option == "bind" || *option == "rbind");
-        if is_bind {
-            // Whether the source is a procfs shows when it is opened.
+        // Whether a bind mount's source is a procfs shows when it is opened.
+        if is_bind || mount.fstype.as_deref() == Some("proc") {
             return Ok(());
         }
         return Err(place

@@ -3,10 +3,14 @@
 use crate::config::error::{ConfigError, Warning};
 use crate::config::names;
 use crate::config::place::Place;
-use crate::config::spec::{Capabilities, Process, Rlimit, Text};
+use crate::config::spec::{Capabilities, Process, Rlimit, Text, User};
 
 use super::paths;
 use super::scheduling;
+
+/// How many supplementary groups a process can have (`NGROUPS_MAX`,
+/// setgroups(2)).
+const GROUPS_MAX: usize = 65536;
 
 /// Checks a process.
 pub(super) fn check(
@@ -21,17 +25,7 @@ pub(super) fn check(
     for (index, variable) in process.env.iter().enumerate() {
         check_variable(variable).map_err(|problem| env.element(index).error(problem))?;
     }
-    if let Some(umask) = process.user.umask
-        && umask > 0o777
-    {
-        return Err(at
-            .member("user")
-            .member("umask")
-            .error(format_args!(
-                "{umask} (octal {umask:o}) is not a mask of permission bits (0 to 511, octal 777)"
-            ))
-            .with_hint("JSON numbers are decimal: octal 022 is 18"));
-    }
+    check_user(&at.member("user"), &process.user)?;
     if let Some(capabilities) = &process.capabilities {
         check_capabilities(&at.member("capabilities"), capabilities, warnings)?;
     }
@@ -53,6 +47,24 @@ pub(super) fn check(
         scheduling::check_cpu_affinity(&at.member("execCPUAffinity"), affinity)?;
     }
     Ok(())
+}
+
+fn check_user(at: &Place<'_>, user: &User<'_>) -> Result<(), ConfigError> {
+    if user.additional_gids.len() > GROUPS_MAX {
+        return Err(at.member("additionalGids").error(format_args!(
+            "{} groups are too many (at most {GROUPS_MAX})",
+            user.additional_gids.len()
+        )));
+    }
+    match user.umask {
+        Some(umask) if umask > 0o777 => Err(at
+            .member("umask")
+            .error(format_args!(
+                "{umask} (octal {umask:o}) is not a mask of permission bits (0 to 511, octal 777)"
+            ))
+            .with_hint("JSON numbers are decimal: octal 022 is 18")),
+        _ => Ok(()),
+    }
 }
 
 fn check_args(at: &Place<'_>, args: &[Text<'_>]) -> Result<(), ConfigError> {

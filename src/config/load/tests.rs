@@ -188,3 +188,46 @@ fn strings_without_escapes_are_borrowed_and_unknown_members_ignored() {
     let text = br#"{"hostname": "a\tb", "windows": {"x": [1]}, "com.example": null}"#;
     assert_eq!(parse(text).unwrap().hostname.unwrap(), "a\tb");
 }
+
+/// Every property of the schema (runtime-spec 1.3.0) that Linux has, one a
+/// line, with `[]` for the elements of an array and `*` for any member.
+const PROPERTIES: &str = include_str!("../fixtures/properties.txt");
+
+/// A configuration that holds nothing but `leaf` at `property`, and the
+/// pointer to it.
+fn nested(property: &str, leaf: &str) -> (String, String) {
+    let (mut before, mut after, mut pointer) = (String::new(), String::new(), String::new());
+    for step in property.replace("[]", ".[]").split('.') {
+        let key = if step == "*" { "any" } else { step };
+        if key == "[]" {
+            before.push('[');
+            after.insert(0, ']');
+            pointer.push_str("/0");
+        } else {
+            before.push_str(&format!("{{\"{key}\":"));
+            after.insert(0, '}');
+            pointer.push_str(&format!("/{key}"));
+        }
+    }
+    (format!("{before}{leaf}{after}"), pointer)
+}
+
+#[test]
+fn every_property_of_the_schema_is_read() {
+    // For Windows alone.
+    let ignored = ["process.commandLine"];
+    for property in PROPERTIES.lines().filter(|line| !ignored.contains(line)) {
+        // No type takes both, and only what is read can be of a wrong type.
+        let errors: Vec<_> = ["7", "{\"x\":[]}"]
+            .iter()
+            .filter_map(|leaf| {
+                let (text, pointer) = nested(property, leaf);
+                parse(text.as_bytes()).err().map(|error| (error, pointer))
+            })
+            .collect();
+        assert!(!errors.is_empty(), "{property} is not read");
+        for (error, pointer) in errors {
+            assert!(error.pointer.starts_with(&pointer), "{property}: {error}");
+        }
+    }
+}

@@ -47,6 +47,7 @@ fn proc_is_not_covered_but_for_the_files_that_runc_allows() {
         ("/mounts/-", mount("/proc/../data", "tmpfs", &[])),
         ("/mounts/-", mount("/processes", "tmpfs", &[])),
         ("/mounts/-", mount("/data/proc", "proc", &[])),
+        ("/mounts/-", mount("/proc", "proc", &[])),
     ]);
     for destination in [
         "/proc/acpi",

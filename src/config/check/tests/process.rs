@@ -81,6 +81,13 @@ fn numbers_of_the_process_are_in_range() {
             "octal 1000",
         ),
     ]);
+    let groups = json!(vec![7; 65537]);
+    refuses(&[(
+        "/process/user/additionalGids",
+        groups,
+        "/process/user/additionalGids",
+        "at most 65536",
+    )]);
 }
 
 #[test]
