@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use super::{check, parse};
 
 /// Configurations that are changed at random.
-const BASES: [&str; 2] = [
+const BASES: [&str; 4] = [
     include_str!("fixtures/good/docker.json"),
+    include_str!("fixtures/good/kubernetes.json"),
+    include_str!("fixtures/good/podman.json"),
     include_str!("fixtures/good/spec-example.json"),
 ];
 
@@ -121,7 +123,7 @@ fn level_out(config: &mut Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_oci_spec_accepts_has_the_same_meaning_here(

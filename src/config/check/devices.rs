@@ -17,18 +17,28 @@ const MODE_BITS: u32 = 0o177_777;
 /// Checks the device nodes.
 pub(super) fn check(at: &Place<'_>, devices: &[Device<'_>]) -> Result<(), ConfigError> {
     for (index, device) in devices.iter().enumerate() {
-        let place = at.element(index);
-        check_device(&place, device)?;
-        // The same device twice does no harm and happens where several
-        // sources add devices.
-        let contrary = devices
-            .iter()
-            .take(index)
-            .position(|earlier| earlier.path == device.path && node(earlier) != node(device));
-        if let Some(earlier) = contrary {
-            return Err(place.member("path").error(format_args!(
+        check_device(&at.element(index), device)?;
+    }
+    if devices.len() > 1 {
+        check_paths_differ(at, devices)?;
+    }
+    Ok(())
+}
+
+/// Refuses two different devices at one path. The same one twice does no harm
+/// and happens where several sources add devices.
+fn check_paths_differ(at: &Place<'_>, devices: &[Device<'_>]) -> Result<(), ConfigError> {
+    // A privileged container can have hundreds.
+    let mut by_path: Vec<_> = devices.iter().enumerate().collect();
+    by_path.sort_by_key(|(index, device)| (device.path.as_str(), *index));
+    for pair in by_path.windows(2) {
+        if let [(earlier, one), (index, other)] = pair
+            && one.path == other.path
+            && node(one) != node(other)
+        {
+            return Err(at.element(*index).member("path").error(format_args!(
                 "{:?} is already device {earlier} of the list, another one",
-                device.path
+                other.path
             )));
         }
     }

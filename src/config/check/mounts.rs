@@ -51,7 +51,8 @@ fn check_mount(
     }
     check_proc(&place, mount)?;
     if let Some(source) = &mount.source {
-        paths::require_given(&at.member("source"), "the source", source)?;
+        // Not always a path: it may be the address of a server.
+        paths::require_text(&at.member("source"), "the source", source)?;
     }
     check_mappings(at, mount)
 }

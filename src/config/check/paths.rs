@@ -8,17 +8,24 @@ const PATH_MAX: usize = 4095;
 /// The longest name of a file in bytes (`NAME_MAX`).
 const NAME_MAX: usize = 255;
 
-/// Requires a path that the kernel can take at all; `what` names it.
-pub(super) fn require_given(place: &Place<'_>, what: &str, path: &str) -> Result<(), ConfigError> {
-    if path.is_empty() {
+/// Requires something that fits into one argument of a system call; `what`
+/// names it.
+pub(super) fn require_text(place: &Place<'_>, what: &str, text: &str) -> Result<(), ConfigError> {
+    if text.is_empty() {
         return Err(place.error(format_args!("{what} is missing")));
     }
-    if path.len() > PATH_MAX {
+    if text.len() > PATH_MAX {
         return Err(place.error(format_args!(
             "{what} has {} bytes (at most {PATH_MAX})",
-            path.len()
+            text.len()
         )));
     }
+    Ok(())
+}
+
+/// Requires a path that the kernel can take at all.
+pub(super) fn require_given(place: &Place<'_>, what: &str, path: &str) -> Result<(), ConfigError> {
+    require_text(place, what, path)?;
     if path.len() > NAME_MAX
         && let Some(name) = path.split('/').find(|name| name.len() > NAME_MAX)
     {

@@ -3,7 +3,7 @@
 use crate::config::error::{ConfigError, Warning};
 use crate::config::list;
 use crate::config::place::Place;
-use crate::config::spec::{BlockIo, Cpu, HugepageLimit, Map, Memory, Resources, Text};
+use crate::config::spec::{BlockIo, Cpu, HugepageLimit, Map, Memory, Rdma, Resources, Text};
 
 use super::devices;
 use super::network;
@@ -34,7 +34,21 @@ pub(super) fn check(
             network::require_interface_name(&place.member("name"), &priority.name)?;
         }
     }
+    check_rdma_names(&at.member("rdma"), &resources.rdma)?;
     check_unified(&at.member("unified"), &resources.unified)
+}
+
+/// A device's name is the first word of a line in rdma.max.
+fn check_rdma_names(at: &Place<'_>, devices: &Map<'_, Rdma>) -> Result<(), ConfigError> {
+    match devices
+        .keys()
+        .find(|name| name.is_empty() || name.contains(char::is_whitespace))
+    {
+        Some(name) => Err(at.member(name).error(format_args!(
+            "{name:?} is not the name of an RDMA device such as \"mlx5_1\""
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_memory(

@@ -87,6 +87,20 @@ fn a_docker_shaped_configuration_passes_without_warnings() {
 }
 
 #[test]
+fn configurations_shaped_like_those_of_the_engines_pass_without_warnings() {
+    for (engine, text) in [
+        (
+            "containerd",
+            include_str!("../fixtures/good/kubernetes.json"),
+        ),
+        ("podman", include_str!("../fixtures/good/podman.json")),
+    ] {
+        let spec = parse(text.as_bytes()).unwrap();
+        assert_eq!(check(&spec), Ok(Vec::new()), "{engine}");
+    }
+}
+
+#[test]
 fn the_schemas_good_examples_pass() {
     for (name, text) in [
         (

@@ -177,6 +177,10 @@ fn devices_are_ones_that_mknod_makes() {
         ("/linux/devices", json!([first, first])),
         (
             "/linux/devices",
+            json!([device("c", "/dev/y", 1, 5), first, first]),
+        ),
+        (
+            "/linux/devices",
             json!([first, device("u", "/dev/x", 1, 3)]),
         ),
         (

@@ -39,6 +39,18 @@ fn destinations_are_paths() {
 }
 
 #[test]
+fn a_source_may_be_longer_than_a_name_but_not_than_a_path() {
+    let source = |length| json!({"destination": "/a", "source": "x".repeat(length)});
+    accepts(&[("/mounts/-", source(4095))]);
+    refuses(&[(
+        "/mounts/-",
+        source(4096),
+        "/mounts/10/source",
+        "at most 4095",
+    )]);
+}
+
+#[test]
 fn proc_is_not_covered_but_for_the_files_that_runc_allows() {
     accepts(&[
         ("/mounts/-", mount("/proc/cpuinfo", "bind", &["bind"])),

@@ -182,6 +182,10 @@ fn other_limits_have_names_that_are_names() {
             json!({"classID": 1, "priorities": [{"name": "eth0", "priority": 1}]}),
         ),
         (resources, json!(null)),
+        (
+            "/linux/resources/rdma",
+            json!({"mlx5_1": {"hcaHandles": 3}}),
+        ),
     ]);
     for size in ["64kB", "0MB", "MB", "2M", "2 MB", ""] {
         refuses(&[(
@@ -192,6 +196,12 @@ fn other_limits_have_names_that_are_names() {
         )]);
     }
     refuses(&[
+        (
+            "/linux/resources/rdma",
+            json!({"mlx5 1": {}}),
+            "/linux/resources/rdma/mlx5 1",
+            "RDMA device",
+        ),
         (
             "/linux/resources/unified",
             json!({"a/b": "1"}),
