@@ -89,3 +89,6 @@ pub fn parse(text: &[u8]) -> Result<Spec<'_>, ConfigError> {
 pub fn parse_process(text: &[u8]) -> Result<Process<'_>, ConfigError> {
     serde_json::from_slice(text).map_err(|error| diagnose::<Process>(text, &error))
 }
+
+#[cfg(test)]
+mod tests;

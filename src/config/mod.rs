@@ -9,8 +9,11 @@ mod diagnose;
 mod error;
 pub mod list;
 mod load;
+mod member;
 pub mod names;
 mod place;
+#[cfg(test)]
+mod properties;
 pub mod spec;
 pub mod sysctl;
 mod text;

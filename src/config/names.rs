@@ -215,3 +215,51 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row.last().copied().unwrap_or(a.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_counts_changes() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("kitten", "sitting", 3),
+            ("pid", "pidd", 1),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+            assert_eq!(distance(b, a), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn only_slips_get_a_suggestion() {
+        assert_eq!(nearest(&NAMESPACES, "netwrok"), Some("network"));
+        assert_eq!(nearest(&NAMESPACES, "PID"), Some("pid"));
+        assert_eq!(nearest(&NAMESPACES, "xyz"), None);
+        assert_eq!(nearest(&NAMESPACES, ""), None);
+        assert_eq!(nearest(&RLIMITS, "NOFILE"), Some("RLIMIT_NOFILE"));
+    }
+
+    #[test]
+    fn indexes_are_the_kernels_numbers() {
+        assert_eq!(position(&CAPABILITIES, "CAP_SYS_ADMIN"), Some(21));
+        assert_eq!(position(&CAPABILITIES, "CAP_CHECKPOINT_RESTORE"), Some(40));
+        assert_eq!(
+            position(&RLIMITS, "RLIMIT_NOFILE"),
+            Some(libc::RLIMIT_NOFILE as usize)
+        );
+        assert_eq!(
+            position(&RLIMITS, "RLIMIT_RTTIME"),
+            Some(libc::RLIMIT_RTTIME as usize)
+        );
+        assert_eq!(
+            position(&SCHEDULER_POLICIES, "SCHED_DEADLINE"),
+            Some(libc::SCHED_DEADLINE as usize)
+        );
+        assert_eq!(position(&MEMORY_POLICIES, "MPOL_BIND"), Some(2));
+    }
+}
