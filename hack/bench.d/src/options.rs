@@ -75,7 +75,7 @@ impl Options {
     pub fn wants(&self, word: &str) -> bool {
         let asked = |word: &&str| self.only.iter().any(|only| only == word);
         let kind = WORDS.iter().find(|kind| kind.contains(&word));
-        asked(&word) || !kind.is_some_and(|kind| kind.iter().any(|word| asked(word)))
+        asked(&word) || !kind.is_some_and(|kind| kind.iter().any(asked))
     }
 
     /// What a runtime says it is, in one line.
