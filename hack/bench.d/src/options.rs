@@ -53,6 +53,10 @@ impl Options {
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--runtimes" => runtimes = value()?,
                 "--v2" => options.v2 = true,
+                "--help" => {
+                    println!("{USAGE}");
+                    std::process::exit(0);
+                }
                 "--out" => options.out = Some(value()?.into()),
                 _ => return Err(format!("{arg} is not known\n{USAGE}")),
             }
