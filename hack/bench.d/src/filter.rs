@@ -173,3 +173,64 @@ fn tree(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
     code.push((RETURN, 0, 0, verdict.otherwise));
     code
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the part of a program that looks at the number and the arguments.
+    fn run(code: &[Instruction], number: u32, args: [u32; 6]) -> u32 {
+        let (mut at, mut loaded) = (0, number);
+        loop {
+            let (code, yes, no, k) = code[at];
+            at += 1 + match code {
+                LOAD => {
+                    loaded = args[((k - ARGS) / 8) as usize];
+                    0
+                }
+                JUMP => k as usize,
+                IF_EQUAL => usize::from(if loaded == k { yes } else { no }),
+                IF_AT_LEAST => usize::from(if loaded >= k { yes } else { no }),
+                _ => return k,
+            };
+        }
+    }
+
+    #[test]
+    fn the_tree_gives_every_number_the_verdict_of_its_rule() {
+        let seccomp = serde_json::json!({"syscalls": [
+            {"names": ["even"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["third"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 1, "value": 8, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["fifth"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7}]});
+        // Enough ranges that the jumps of the upper levels do not fit a byte.
+        let name = |n| match n {
+            3 => "third",
+            5 => "fifth",
+            n if n % 2 == 0 => "even",
+            _ => "unknown",
+        };
+        let numbers: Vec<_> = (0..2000).map(|n| (name(n).to_owned(), n)).collect();
+        let default = RET_ERRNO | 38;
+        let code = tree(&ranges(&seccomp, &numbers, default).unwrap());
+        for number in 0..2100 {
+            let wanted = match name(number) {
+                "even" if number < 2000 => RET_ALLOW,
+                "fifth" => RET_ERRNO | 7,
+                _ => default,
+            };
+            assert_eq!(run(&code, number, [0; 6]), wanted, "{number}");
+        }
+        assert_eq!(run(&code, 3, [0, 8, 0, 0, 0, 0]), RET_ALLOW);
+    }
+
+    #[test]
+    fn dockers_profile_makes_a_small_program() {
+        let text = include_str!("../../../bundles/docker/config.json");
+        let spec: Value = serde_json::from_str(text).unwrap();
+        match compile(&spec["linux"]["seccomp"]) {
+            Ok(program) => assert!(program.len() / 8 < 1000, "{}", program.len() / 8),
+            Err(error) => assert!(error.contains(HEADERS), "{error}"),
+        }
+    }
+}

@@ -35,6 +35,7 @@ fn main() {
 }
 
 fn bench(options: &Options) -> Result<(), String> {
+    sys::catch_signals();
     let sandbox = Sandbox::enter(options.v2)?;
     sys::become_reaper().map_err(|e| format!("not a subreaper: {e}"))?;
     let names: Vec<String> = options.runtimes.iter().map(|r| r.name.clone()).collect();
@@ -117,6 +118,9 @@ fn in_turn(
                 &containers[containers.len() - 1 - index]
             };
             for scenario in scenarios {
+                if sys::stopped() {
+                    return Err("interrupted".to_owned());
+                }
                 live(container, scenario)?;
             }
         }
@@ -139,6 +143,9 @@ fn head(options: &Options, sandbox: &Sandbox) -> String {
     for runtime in &options.runtimes {
         let version = options.version(runtime);
         let _ = writeln!(head, "- {}: {version}", runtime.name);
+    }
+    if let Some(ns) = measure::empty_program() {
+        let _ = writeln!(head, "\nAn empty program takes {} µs (minimum).", ns / 1000);
     }
     head.push('\n');
     head

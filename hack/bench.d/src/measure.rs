@@ -2,9 +2,9 @@
 
 use crate::container::Container;
 use crate::scenario::Scenario;
-use crate::sys;
+use crate::sys::{self, Prepared, Stdio};
 use std::cell::RefCell;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -34,6 +34,33 @@ pub enum What {
     InitPss,
     /// System calls of all the runtime's processes.
     Syscalls,
+}
+
+/// What of every time is the price of starting a small static program at all, ns: the floor that only prints a line.
+pub fn empty_program() -> Option<u64> {
+    let null = || {
+        Some(
+            File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .ok()?
+                .into(),
+        )
+    };
+    let stdio = Stdio {
+        null: null()?,
+        log: null()?,
+    };
+    let floor = std::env::current_exe().ok()?.with_file_name("floor");
+    let command = Prepared::new(&[floor.display().to_string(), "--version".to_owned()]).ok()?;
+    let once = || {
+        let before = sys::now();
+        let pid = sys::spawn(&command, &stdio).ok()?;
+        sys::wait(pid, 0).ok()?;
+        Some(sys::now() - before)
+    };
+    (0..50).filter_map(|_| once()).min()
 }
 
 /// Lives the scenario once and times every step; each step comes `gap` after the one before.
@@ -146,7 +173,7 @@ pub fn syscalls(
         &mut |step, command, stdio| {
             let _ = fs::remove_file(&trace);
             let at = trace.display().to_string();
-            let strace = ["/usr/bin/strace", "-f", "-q", "-s0", "-o", &at];
+            let strace = ["/usr/bin/strace", "-f", "-q", "-I2", "-s0", "-o", &at];
             let command = command.prefixed(&strace).map_err(|e| e.to_string())?;
             let strace = sys::spawn(&command, stdio).map_err(|e| e.to_string())?;
             let mut ended = false;

@@ -53,6 +53,10 @@ impl Options {
                 "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--runtimes" => runtimes = value()?,
                 "--v2" => options.v2 = true,
+                "--help" => {
+                    println!("{USAGE}");
+                    std::process::exit(0);
+                }
                 "--out" => options.out = Some(value()?.into()),
                 _ => return Err(format!("{arg} is not known\n{USAGE}")),
             }
@@ -75,7 +79,7 @@ impl Options {
     pub fn wants(&self, word: &str) -> bool {
         let asked = |word: &&str| self.only.iter().any(|only| only == word);
         let kind = WORDS.iter().find(|kind| kind.contains(&word));
-        asked(&word) || !kind.is_some_and(|kind| kind.iter().any(|word| asked(word)))
+        asked(&word) || !kind.is_some_and(|kind| kind.iter().any(asked))
     }
 
     /// What a runtime says it is, in one line.

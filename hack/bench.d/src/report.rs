@@ -99,7 +99,7 @@ impl Summary {
         values.sort_unstable();
         let middle = values.len() / 2;
         let upper = *values.get(middle)?;
-        let median = if values.len() % 2 == 0 {
+        let median = if values.len().is_multiple_of(2) {
             values[middle - 1].midpoint(upper)
         } else {
             upper

@@ -18,7 +18,11 @@ pub struct Sandbox {
     parents: Vec<PathBuf>,
     /// The controllers that cgroup v2 offers; `None` on v1, where all that are mounted are.
     pub v2_controllers: Option<Vec<String>>,
+    /// The v2 root's cgroup.subtree_control as it was: runtimes switch controllers on for good, on the host as well.
+    v2_enabled: String,
 }
+
+const SUBTREE_CONTROL: &str = "/sys/fs/cgroup/cgroup.subtree_control";
 
 impl Sandbox {
     /// Enters the place: from here on this process sees mounts of its own.
@@ -29,6 +33,7 @@ impl Sandbox {
             work,
             parents: Vec::new(),
             v2_controllers: None,
+            v2_enabled: String::new(),
         };
         sys::private_mounts().map_err(|e| format!("no mount namespace (root is needed): {e}"))?;
         let work = sandbox.work.display().to_string();
@@ -49,6 +54,7 @@ impl Sandbox {
             fs::read_to_string(root.join("cgroup.controllers"))
         {
             self.v2_controllers = Some(controllers.split_whitespace().map(str::to_owned).collect());
+            self.v2_enabled = fs::read_to_string(SUBTREE_CONTROL).unwrap_or_default();
             vec![root.to_owned()]
         } else {
             let entries = fs::read_dir(root).map_err(|e| format!("{CGROUPS}: {e}"))?;
@@ -59,7 +65,8 @@ impl Sandbox {
         };
         for hierarchy in hierarchies {
             let parent = hierarchy.join(PARENT);
-            fs::create_dir(&parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+            // A bench that was killed may have left it.
+            fs::create_dir_all(&parent).map_err(|e| format!("{}: {e}", parent.display()))?;
             // A v1 cpuset without processors and memory takes no process.
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 if self.v2_controllers.is_none()
@@ -84,6 +91,11 @@ impl Drop for Sandbox {
             }
             if let Err(error) = fs::remove_dir(parent) {
                 eprintln!("bench: {}: {error}", parent.display());
+            }
+        }
+        for controller in self.v2_controllers.iter().flatten() {
+            if !self.v2_enabled.split_whitespace().any(|c| c == controller) {
+                let _ = fs::write(SUBTREE_CONTROL, format!("-{controller}"));
             }
         }
         let _ = sys::detach(&self.work.display().to_string());

@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_ulong};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// A command line with every allocation done, so that nothing but the spawn is timed.
 pub struct Prepared {
@@ -59,6 +60,37 @@ pub struct Usage {
     pub cpu: u64,
 }
 
+/// The child that is being waited for, or 0.
+static CURRENT: AtomicI32 = AtomicI32::new(0);
+/// Whether a signal asked the bench to end.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+/// How long a spawned program may take, s.
+const PATIENCE: c_uint = 60;
+
+/// Ends a child that hangs or that the user no longer wants; all the rest is done where signals are no matter.
+extern "C" fn on_signal(signal: c_int) {
+    if signal != libc::SIGALRM {
+        STOPPED.store(true, Ordering::Relaxed);
+    }
+    let pid = CURRENT.load(Ordering::Relaxed);
+    if pid > 0 {
+        kill(pid, libc::SIGKILL);
+    }
+}
+
+/// From now on SIGINT and SIGTERM lead to an orderly end, and a program that hangs is killed.
+pub fn catch_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGALRM] {
+        // SAFETY: the handler touches atomics and calls kill(2), which is async-signal-safe.
+        unsafe { libc::signal(signal, on_signal as *const () as libc::sighandler_t) };
+    }
+}
+
+/// Whether SIGINT or SIGTERM has come.
+pub fn stopped() -> bool {
+    STOPPED.load(Ordering::Relaxed)
+}
+
 /// CLOCK_MONOTONIC in ns.
 pub fn now() -> u64 {
     let mut time = libc::timespec {
@@ -73,6 +105,8 @@ pub fn now() -> u64 {
 /// Starts a program with `posix_spawn` (in musl a vfork: the price does not depend on our own size) and returns its pid.
 pub fn spawn(command: &Prepared, stdio: &Stdio) -> io::Result<i32> {
     let mut pid = 0;
+    // SAFETY: alarm takes a number.
+    unsafe { libc::alarm(PATIENCE) };
     // SAFETY: attributes and actions are initialised before use and destroyed after it; argv and environment are
     // NULL-terminated arrays of C strings that outlive the call, in which the child has already executed.
     let error = unsafe {
@@ -102,6 +136,7 @@ pub fn spawn(command: &Prepared, stdio: &Stdio) -> io::Result<i32> {
         error
     };
     if error == 0 {
+        CURRENT.store(pid, Ordering::Relaxed);
         Ok(pid)
     } else {
         Err(io::Error::from_raw_os_error(error))
@@ -116,6 +151,9 @@ pub fn wait(pid: i32, flags: c_int) -> io::Result<Option<Usage>> {
         let mut usage: libc::rusage = std::mem::zeroed();
         (libc::wait4(pid, &mut status, flags, &mut usage), usage)
     };
+    if result == CURRENT.load(Ordering::Relaxed) && !libc::WIFSTOPPED(status) {
+        CURRENT.store(0, Ordering::Relaxed);
+    }
     let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
     match result {
         0 => Ok(None),
@@ -157,6 +195,9 @@ pub fn run_to_peak(
     if pid < 0 {
         return Err(io::Error::last_os_error());
     }
+    CURRENT.store(pid, Ordering::Relaxed);
+    // SAFETY: alarm takes a number.
+    unsafe { libc::alarm(PATIENCE) };
     let mut highest = 0;
     let mut first = true;
     loop {
@@ -267,7 +308,7 @@ pub fn detach(target: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The kernel's release, the machine and the like for the report's head: `uname -rm`.
+/// What `uname -rm` says, for the report's head.
 pub fn kernel() -> String {
     // SAFETY: an all-zero utsname is valid to write to, and uname ends every field with a NUL.
     let name = unsafe {

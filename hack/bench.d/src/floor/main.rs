@@ -16,7 +16,9 @@ use sys::{close, exit, mkdir, open, read, read_file, rename, unlink, write, writ
 /// Which of the two bundles.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Shape {
+    /// bundles/plain
     Plain,
+    /// bundles/docker
     Docker,
 }
 

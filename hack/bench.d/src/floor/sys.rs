@@ -45,7 +45,13 @@ macro_rules! call {
 }
 
 pub fn mkdir(path: &str) {
-    call!(path, libc::SYS_mkdir, c(path).as_ptr(), 0o755);
+    call!(
+        path,
+        libc::SYS_mkdirat,
+        libc::AT_FDCWD,
+        c(path).as_ptr(),
+        0o755
+    );
 }
 
 pub fn rmdir(path: &str) -> bool {
@@ -54,19 +60,46 @@ pub fn rmdir(path: &str) -> bool {
 }
 
 pub fn unlink(path: &str) {
-    call!(path, libc::SYS_unlink, c(path).as_ptr());
+    call!(
+        path,
+        libc::SYS_unlinkat,
+        libc::AT_FDCWD,
+        c(path).as_ptr(),
+        0
+    );
 }
 
 pub fn rename(from: &str, to: &str) {
-    call!(to, libc::SYS_rename, c(from).as_ptr(), c(to).as_ptr());
+    call!(
+        to,
+        libc::SYS_renameat2,
+        libc::AT_FDCWD,
+        c(from).as_ptr(),
+        libc::AT_FDCWD,
+        c(to).as_ptr(),
+        0
+    );
 }
 
 pub fn mknod(path: &str, mode: c_uint, device: u64) {
-    call!(path, libc::SYS_mknod, c(path).as_ptr(), mode, device);
+    call!(
+        path,
+        libc::SYS_mknodat,
+        libc::AT_FDCWD,
+        c(path).as_ptr(),
+        mode,
+        device
+    );
 }
 
 pub fn symlink(to: &str, path: &str) {
-    call!(path, libc::SYS_symlink, c(to).as_ptr(), c(path).as_ptr());
+    call!(
+        path,
+        libc::SYS_symlinkat,
+        c(to).as_ptr(),
+        libc::AT_FDCWD,
+        c(path).as_ptr()
+    );
 }
 
 pub fn chdir(path: &str) {
@@ -76,7 +109,8 @@ pub fn chdir(path: &str) {
 pub fn open(path: &str, flags: c_int) -> c_int {
     call!(
         path,
-        libc::SYS_open,
+        libc::SYS_openat,
+        libc::AT_FDCWD,
         c(path).as_ptr(),
         flags | libc::O_CLOEXEC,
         0o600
