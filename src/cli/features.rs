@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::args::SPEC_VERSION;
+use crate::config::names;
+use crate::plan::{options, seccomp};
 
 /// The oldest runtime-spec whose config.json is accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -100,6 +102,46 @@ pub struct MemoryPolicy<'a> {
     pub modes: &'a [&'a str],
     /// `MPOL_F_*`.
     pub flags: &'a [&'a str],
+}
+
+/// Prints what this build knows and does.
+///
+/// # Errors
+/// write(2).
+pub fn print() -> anyhow::Result<()> {
+    let mount_options: Vec<&str> = options::known().collect();
+    let known = Known {
+        hooks: &[
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        mount_options: &mount_options,
+        namespaces: &names::NAMESPACES,
+        capabilities: &names::CAPABILITIES,
+        cgroup: Cgroup {
+            v1: true,
+            v2: true,
+            systemd: false,
+            systemd_user: false,
+            rdma: true,
+        },
+        seccomp: Some(Seccomp {
+            actions: seccomp::known_actions(),
+            operators: seccomp::known_operators(),
+            archs: seccomp::known_archs(),
+            known_flags: seccomp::known_flags(),
+            supported_flags: seccomp::known_flags(),
+        }),
+        apparmor: true,
+        selinux: true,
+        commit: option_env!("CORTEN_COMMIT"),
+        ..Known::default()
+    };
+    super::print::line(&serde_json::to_string_pretty(&features(&known))?)
 }
 
 /// The JSON object of `corten features`.

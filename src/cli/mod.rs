@@ -1,7 +1,61 @@
 //! The command line: what `src/main.rs` calls. One file per verb, thin:
 //! arguments in, a call to the library, output out.
 pub mod args;
+mod context;
+mod create;
+mod delete;
 pub mod features;
+mod kill;
+mod list;
 pub mod log;
+mod print;
+mod run;
 pub mod spec;
+mod start;
+mod state;
 pub mod time;
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use args::{Invocation, Usage, Verb};
+
+/// Runs one command line; gives the exit code. Every error has been reported.
+pub fn main(argv: impl Iterator<Item = OsString>) -> u8 {
+    let invocation = match args::parse(argv) {
+        Ok(invocation) => invocation,
+        Err(Usage::Show(text)) => return u8::from(print::text(&text).is_err()),
+        Err(Usage::Wrong {
+            message,
+            code,
+            global,
+        }) => {
+            log::usage_error(&global, &message);
+            return code;
+        }
+    };
+    let result = match log::init(&invocation.global) {
+        Ok(()) => dispatch(invocation),
+        Err(error) => Err(error.into()),
+    };
+    result.unwrap_or_else(|error| {
+        log::fatal(&format!("{error:#}"));
+        1
+    })
+}
+
+fn dispatch(invocation: Invocation) -> Result<u8> {
+    let global = &invocation.global;
+    match invocation.verb {
+        Verb::Create(args) => create::create(global, args)?,
+        Verb::Start(args) => start::start(global, &args)?,
+        Verb::State(args) => state::state(global, &args)?,
+        Verb::Kill(args) => kill::kill(global, &args)?,
+        Verb::Delete(args) => delete::delete(global, &args)?,
+        Verb::Run(args) => return run::run(global, args),
+        Verb::List(args) => list::list(global, &args)?,
+        Verb::Spec(args) => spec::write(&args)?,
+        Verb::Features => features::print()?,
+    }
+    Ok(0)
+}

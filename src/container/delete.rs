@@ -30,10 +30,16 @@ impl fmt::Display for DeleteError {
         match self {
             DeleteError::Store(error) => error.fmt(f),
             DeleteError::Status(id, status) => {
-                write!(f, "cannot delete container {id} that is not stopped: {status}")
+                write!(
+                    f,
+                    "cannot delete container {id} that is not stopped: {status}"
+                )
             }
             DeleteError::Unkillable(id, pid) => {
-                write!(f, "container {id}: process {pid} was killed but does not end")?;
+                write!(
+                    f,
+                    "container {id}: process {pid} was killed but does not end"
+                )?;
                 match wait_channel(*pid) {
                     Some(channel) => write!(f, " (it waits in the kernel in {channel})"),
                     None => Ok(()),
@@ -69,7 +75,10 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
         } else if let Ok(state) = entry.read_state()
             && status::of(&state, entry.dir()) == Status::Creating
         {
-            return Err(DeleteError::Status(entry.id().to_string(), Status::Creating));
+            return Err(DeleteError::Status(
+                entry.id().to_string(),
+                Status::Creating,
+            ));
         }
         entry.lock(true)?;
     }
@@ -98,10 +107,15 @@ fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError
         _ if force => {}
         _ => return Err(DeleteError::Status(entry.id().to_string(), status)),
     }
-    let Some(pidfd) = open_init(state) else { return Ok(()) };
+    let Some(pidfd) = open_init(state) else {
+        return Ok(());
+    };
     if status == Status::Paused || !state.own_pid_namespace {
         // All members, thawed so that the signal arrives.
-        state.cgroup.kill_all(libc::SIGKILL).map_err(DeleteError::Cgroup)?;
+        state
+            .cgroup
+            .kill_all(libc::SIGKILL)
+            .map_err(DeleteError::Cgroup)?;
     }
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     if wait_end(&pidfd, PATIENCE) {
@@ -114,9 +128,15 @@ fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError
 /// Ends the verb that is making the container and holds its lock. While the lock
 /// is held, the pid that the record names cannot have been given to another.
 fn stop_creator(entry: &Entry) {
-    let Ok(state) = entry.read_state() else { return };
-    let Some(pid) = Pid::from_raw(state.creator) else { return };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    let Ok(state) = entry.read_state() else {
+        return;
+    };
+    let Some(pid) = Pid::from_raw(state.creator) else {
+        return;
+    };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
     // A creator that has just finished has dropped the lock.
     if entry.lock(false).unwrap_or(true) {
         return;

@@ -31,7 +31,11 @@ impl fmt::Display for KillError {
             KillError::Store(error) => error.fmt(f),
             KillError::NotRunning => f.write_str("container not running"),
             KillError::Signal(errno) => {
-                write!(f, "cannot signal the container's init: {}", errno_text(errno.raw_os_error()))
+                write!(
+                    f,
+                    "cannot signal the container's init: {}",
+                    errno_text(errno.raw_os_error())
+                )
             }
             KillError::Cgroup(error) => error.fmt(f),
         }
@@ -56,7 +60,11 @@ pub fn kill(entry: &Entry, signal: i32, all: bool) -> Result<(), KillError> {
     if all || signal == libc::SIGKILL && !state.own_pid_namespace {
         // The init may have ended before the others.
         if status::of(&state, entry.dir()) == Status::Stopped
-            && state.cgroup.processes().map_err(KillError::Cgroup)?.is_empty()
+            && state
+                .cgroup
+                .processes()
+                .map_err(KillError::Cgroup)?
+                .is_empty()
         {
             return Err(KillError::NotRunning);
         }
@@ -81,7 +89,9 @@ pub fn wait_end(pidfd: impl AsFd, patience: Duration) -> bool {
     let deadline = std::time::Instant::now() + patience;
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
-        let Ok(left) = Timespec::try_from(left) else { return false };
+        let Ok(left) = Timespec::try_from(left) else {
+            return false;
+        };
         match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
             Err(Errno::INTR) => {}
             result => return result.is_ok_and(|ready| ready > 0),

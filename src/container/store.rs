@@ -205,6 +205,14 @@ impl Entry {
         Ok(true)
     }
 
+    /// Gives the lock back while the directory stays open (`run`, which waits long).
+    ///
+    /// # Errors
+    /// flock(2).
+    pub fn unlock(&self) -> Result<(), StoreError> {
+        rustix::fs::flock(&self.dir, FlockOperation::Unlock).map_err(self.io("unlock", ""))
+    }
+
     /// Reads the record.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use crate::config::Spec;
 use crate::plan::Plan;
 use crate::plan::devices::LINKS;
 use crate::plan::mounts::What;
-use crate::sys::stub::abi::Message;
 use crate::sys::stub::Stage;
+use crate::sys::stub::abi::Message;
 use crate::sys::{Errno, errno_text};
 
 /// One sentence: where in config.json, what could not be done, why.
@@ -21,11 +21,18 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         Stage::CreateContainerHook => detail,
         Stage::StartContainerHook => late_failure(message),
         Stage::Lookup | Stage::Exec => {
-            let name = plan.process.args.first().map(|a| a.to_string_lossy()).unwrap_or_default();
+            let name = plan
+                .process
+                .args
+                .first()
+                .map(|a| a.to_string_lossy())
+                .unwrap_or_default();
             program(&name, message.value)
         }
         Stage::JoinCgroup => match cgroup {
-            Some(cgroup) => cgroup.join_error(index, Errno::from_raw_os_error(message.value)).to_string(),
+            Some(cgroup) => cgroup
+                .join_error(index, Errno::from_raw_os_error(message.value))
+                .to_string(),
             None => format!("cannot {what}: {why}"),
         },
         Stage::JoinNamespace => {
@@ -35,17 +42,32 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             };
             format!("/linux/namespaces/{place}: cannot {what} {path}: {why}")
         }
-        Stage::MountSource | Stage::MountTarget | Stage::Mount | Stage::MountFlags | Stage::MountCopyUp => {
-            mount(stage, index, plan, message.value)
-        }
-        Stage::Rootfs => format!("/root/path: cannot {what} {}: {why}", plan.root.path.to_string_lossy()),
+        Stage::MountSource
+        | Stage::MountTarget
+        | Stage::Mount
+        | Stage::MountFlags
+        | Stage::MountCopyUp => mount(stage, index, plan, message.value),
+        Stage::Rootfs => format!(
+            "/root/path: cannot {what} {}: {why}",
+            plan.root.path.to_string_lossy()
+        ),
         Stage::Device => {
-            let path = plan.devices.get(index).map(|d| d.host_path.to_string_lossy()).unwrap_or_default();
-            let hint = if message.value == libc::EEXIST { " (the image has something else there)" } else { "" };
+            let path = plan
+                .devices
+                .get(index)
+                .map(|d| d.host_path.to_string_lossy())
+                .unwrap_or_default();
+            let hint = if message.value == libc::EEXIST {
+                " (the image has something else there)"
+            } else {
+                ""
+            };
             format!("/linux/devices: cannot {what} {path}: {why}{hint}")
         }
         Stage::DevLink => {
-            let name = LINKS.get(index).map_or("core".into(), |(name, _)| name.to_string_lossy());
+            let name = LINKS
+                .get(index)
+                .map_or("core".into(), |(name, _)| name.to_string_lossy());
             format!("cannot {what}/{name}: {why}")
         }
         Stage::Sysctl => {
@@ -59,23 +81,43 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             format!("/linux/sysctl/{pointer}: cannot {what} to \"{value}\": {why}")
         }
         Stage::ReadonlyPath => {
-            format!("/linux/readonlyPaths/{index}: cannot {what} {}: {why}", path_at(&plan.readonly_paths, index))
+            format!(
+                "/linux/readonlyPaths/{index}: cannot {what} {}: {why}",
+                path_at(&plan.readonly_paths, index)
+            )
         }
         Stage::MaskedPath => {
-            format!("/linux/maskedPaths/{index}: cannot {what} {}: {why}", path_at(&plan.masked_paths, index))
+            format!(
+                "/linux/maskedPaths/{index}: cannot {what} {}: {why}",
+                path_at(&plan.masked_paths, index)
+            )
         }
         Stage::Rlimit => rlimit(index, plan, message.value),
         Stage::Cwd => {
             let cwd = plan.process.cwd.to_string_lossy();
-            let hint = if message.value == libc::ELOOP { " (it leads out of the root file system)" } else { "" };
+            let hint = if message.value == libc::ELOOP {
+                " (it leads out of the root file system)"
+            } else {
+                ""
+            };
             format!("/process/cwd: cannot {what} {cwd}: {why}{hint}")
         }
         Stage::Console => {
-            let hint = if message.value == libc::ENOENT { " (a terminal needs a devpts mount on /dev/pts)" } else { "" };
+            let hint = if message.value == libc::ENOENT {
+                " (a terminal needs a devpts mount on /dev/pts)"
+            } else {
+                ""
+            };
             format!("/process/terminal: cannot {what}: {why}{hint}")
         }
-        Stage::Uid => format!("/process/user/uid: cannot {what} {}: {why}", plan.process.uid),
-        Stage::Gid => format!("/process/user/gid: cannot {what} {}: {why}", plan.process.gid),
+        Stage::Uid => format!(
+            "/process/user/uid: cannot {what} {}: {why}",
+            plan.process.uid
+        ),
+        Stage::Gid => format!(
+            "/process/user/gid: cannot {what} {}: {why}",
+            plan.process.gid
+        ),
         Stage::Groups => format!("/process/user/additionalGids: cannot {what}: {why}"),
         Stage::Capabilities | Stage::Bounding | Stage::Ambient => {
             format!("/process/capabilities: cannot {what}: {why}")
@@ -92,12 +134,21 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             format!("/linux/seccomp: cannot {what}: {why}{hint}")
         }
         Stage::Label => {
-            let label = plan.process.labels.get(index).map_or("", |(_, value)| value.as_str());
-            let hint = if message.value == libc::ENOENT { " (the security module is not enabled on this host)" } else { "" };
+            let label = plan
+                .process
+                .labels
+                .get(index)
+                .map_or("", |(_, value)| value.as_str());
+            let hint = if message.value == libc::ENOENT {
+                " (the security module is not enabled on this host)"
+            } else {
+                ""
+            };
             format!("/process: cannot {what} to \"{label}\": {why}{hint}")
         }
         Stage::Stub if message.value == libc::E2BIG => {
-            "/process: the arguments and the environment are too large: argument list too long".to_owned()
+            "/process: the arguments and the environment are too large: argument list too long"
+                .to_owned()
         }
         Stage::MakeNamespace => format!("/linux/namespaces: cannot {what}: {why}"),
         _ => format!("cannot {what}: {why}"),
@@ -111,7 +162,11 @@ pub fn late_failure(message: &Message) -> String {
     let detail = String::from_utf8_lossy(&message.detail[..message.len as usize]);
     match stage {
         Stage::StartContainerHook => {
-            format!("/hooks/startContainer/{}: {}", message.index, hook_end(message.value, &detail))
+            format!(
+                "/hooks/startContainer/{}: {}",
+                message.index,
+                hook_end(message.value, &detail)
+            )
         }
         Stage::Exec => program(&detail, message.value),
         stage => format!("cannot {}: {}", stage.text(), errno_text(message.value)),
@@ -131,22 +186,33 @@ fn program(name: &str, errno: i32) -> String {
 /// A hook's end as the stub tells it: an errno, or the negative exit code.
 fn hook_end(value: i32, detail: &str) -> String {
     let end = match value {
-        libc::ETIMEDOUT => "the hook failed: it ran longer than its timeout and was killed".to_owned(),
+        libc::ETIMEDOUT => {
+            "the hook failed: it ran longer than its timeout and was killed".to_owned()
+        }
         errno if errno > 0 => return format!("cannot run the hook: {}", errno_text(errno)),
         code if code < -128 => format!("the hook failed: killed by signal {}", -code - 128),
         code => format!("the hook failed: exit status {}", -code),
     };
     let output = one_line(detail);
-    if output.is_empty() { end } else { format!("{end}, stderr: {output}") }
+    if output.is_empty() {
+        end
+    } else {
+        format!("{end}, stderr: {output}")
+    }
 }
 
 fn path_at(paths: &[std::ffi::CString], index: usize) -> String {
-    paths.get(index).map(|p| format!("/{}", p.to_string_lossy())).unwrap_or_default()
+    paths
+        .get(index)
+        .map(|p| format!("/{}", p.to_string_lossy()))
+        .unwrap_or_default()
 }
 
 fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
     let why = errno_text(errno);
-    let Some(mount) = plan.mounts.get(index) else { return why };
+    let Some(mount) = plan.mounts.get(index) else {
+        return why;
+    };
     let destination = format!("/{}", mount.destination.to_string_lossy());
     let what = match &mount.what {
         What::Filesystem { fstype, .. } => fstype.to_string_lossy().into_owned(),
@@ -166,8 +232,12 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
             };
             format!("/mounts/{index}/destination: cannot open or make {destination}: {why}{hint}")
         }
-        Stage::MountCopyUp => format!("/mounts/{index}/options: cannot copy {destination} into the tmpfs: {why}"),
-        Stage::MountFlags => format!("/mounts/{index}/options: cannot set the flags of {destination}: {why}"),
+        Stage::MountCopyUp => {
+            format!("/mounts/{index}/options: cannot copy {destination} into the tmpfs: {why}")
+        }
+        Stage::MountFlags => {
+            format!("/mounts/{index}/options: cannot set the flags of {destination}: {why}")
+        }
         _ => {
             let hint = match errno {
                 libc::ENODEV => " (the kernel knows no such file system)",
@@ -181,8 +251,13 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
 }
 
 fn rlimit(index: usize, plan: &Plan, errno: i32) -> String {
-    let Some(limit) = plan.process.rlimits.get(index) else { return errno_text(errno) };
-    let name = crate::plan::process::RLIMITS.get(limit.resource as usize).copied().unwrap_or("");
+    let Some(limit) = plan.process.rlimits.get(index) else {
+        return errno_text(errno);
+    };
+    let name = crate::config::names::RLIMITS
+        .get(limit.resource as usize)
+        .copied()
+        .unwrap_or("");
     let hint = match errno {
         libc::EPERM => " (raising a hard limit needs CAP_SYS_RESOURCE)",
         _ => "",

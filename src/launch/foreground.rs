@@ -28,7 +28,9 @@ impl Signals {
         let all = SigSet::all();
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(errno_of)?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&all, flags).map(Signals).map_err(errno_of)
+        SignalFd::with_flags(&all, flags)
+            .map(Signals)
+            .map_err(errno_of)
     }
 
     fn next(&self) -> Option<i32> {
@@ -79,9 +81,13 @@ pub fn wait(launched: &Launched, signals: &Signals) -> Result<i32> {
 /// report their hang-up again and again.
 fn poll_wanted(wanted: &[(BorrowedFd<'_>, PollFlags)]) -> Result<Vec<PollFlags>> {
     let mut ready = vec![PollFlags::empty(); wanted.len()];
-    let places: Vec<usize> = (0..wanted.len()).filter(|&at| !wanted[at].1.is_empty()).collect();
-    let mut fds: Vec<PollFd<'_>> =
-        places.iter().map(|&at| PollFd::from_borrowed_fd(wanted[at].0, wanted[at].1)).collect();
+    let places: Vec<usize> = (0..wanted.len())
+        .filter(|&at| !wanted[at].1.is_empty())
+        .collect();
+    let mut fds: Vec<PollFd<'_>> = places
+        .iter()
+        .map(|&at| PollFd::from_borrowed_fd(wanted[at].0, wanted[at].1))
+        .collect();
     match poll(&mut fds, None) {
         Err(Errno::INTR) => {}
         result => drop(result?),
@@ -144,7 +150,11 @@ struct Buffer {
 
 impl Buffer {
     const fn new() -> Buffer {
-        Buffer { bytes: [0; 4096], start: 0, end: 0 }
+        Buffer {
+            bytes: [0; 4096],
+            start: 0,
+            end: 0,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -231,11 +241,15 @@ impl<'a> Relay<'a> {
         let flag = |on: bool, flag: PollFlags| if on { flag } else { PollFlags::empty() };
         let wants_input = self.input_open && self.input.is_empty();
         let wants_output = self.output_open && self.output.is_empty();
-        let master = flag(wants_output, PollFlags::IN) | flag(!self.input.is_empty(), PollFlags::OUT);
+        let master =
+            flag(wants_output, PollFlags::IN) | flag(!self.input.is_empty(), PollFlags::OUT);
         [
             (rustix::stdio::stdin(), flag(wants_input, PollFlags::IN)),
             (self.master.as_fd(), master),
-            (rustix::stdio::stdout(), flag(!self.output.is_empty(), PollFlags::OUT)),
+            (
+                rustix::stdio::stdout(),
+                flag(!self.output.is_empty(), PollFlags::OUT),
+            ),
         ]
     }
 

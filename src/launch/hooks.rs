@@ -47,13 +47,23 @@ impl fmt::Display for HookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/hooks/{}/{}: {}: ", self.kind, self.index, self.path)?;
         match &self.why {
-            Why::Start(errno) => write!(f, "cannot run the hook: {}", errno_text(errno.raw_os_error())),
+            Why::Start(errno) => write!(
+                f,
+                "cannot run the hook: {}",
+                errno_text(errno.raw_os_error())
+            ),
             Why::Exit(code) => write!(f, "the hook failed: exit status {code}"),
             Why::Signal(signal) => write!(f, "the hook failed: killed by signal {signal}"),
-            Why::Timeout => f.write_str("the hook failed: it ran longer than its timeout and was killed"),
+            Why::Timeout => {
+                f.write_str("the hook failed: it ran longer than its timeout and was killed")
+            }
         }?;
         let output = one_line(&self.output);
-        if output.is_empty() { Ok(()) } else { write!(f, ", stderr: {output}") }
+        if output.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", stderr: {output}")
+        }
     }
 }
 
@@ -90,7 +100,13 @@ pub fn run(kind: &'static str, hooks: &[HookRecord], state: &[u8]) -> Result<(),
 pub fn run_all(kind: &'static str, hooks: &[HookRecord], state: &[u8]) -> Vec<HookError> {
     let failed = |(index, hook): (usize, &HookRecord)| {
         let (why, output) = run_one(hook, state).err()?;
-        Some(HookError { kind, index, path: hook.path.clone(), why, output })
+        Some(HookError {
+            kind,
+            index,
+            path: hook.path.clone(),
+            why,
+            output,
+        })
     };
     hooks.iter().enumerate().filter_map(failed).collect()
 }
@@ -102,14 +118,26 @@ fn run_one(hook: &HookRecord, state: &[u8]) -> Result<(), (Why, String)> {
     let (output, stderr) = rustix::pipe::pipe_with(flags).map_err(start)?;
     // The hook itself gets an ordinary, blocking pipe.
     rustix::fs::fcntl_setfl(&stderr, OFlags::empty()).map_err(start)?;
-    let args = if hook.args.is_empty() { std::slice::from_ref(&hook.path) } else { &hook.args };
+    let args = if hook.args.is_empty() {
+        std::slice::from_ref(&hook.path)
+    } else {
+        &hook.args
+    };
     let strings = |texts: &[String]| texts.iter().map(|t| c_string(t.as_str())).collect();
-    let (pid, pidfd) =
-        spawn(c_string(hook.path.as_str()), strings(args), strings(&hook.env), stdin.as_fd(), stderr.as_fd())
-            .map_err(start)?;
+    let (pid, pidfd) = spawn(
+        c_string(hook.path.as_str()),
+        strings(args),
+        strings(&hook.env),
+        stdin.as_fd(),
+        stderr.as_fd(),
+    )
+    .map_err(start)?;
     drop((stdin, stderr));
 
-    let timeout = hook.timeout.filter(|t| *t > 0).map(|t| Duration::from_secs(t.unsigned_abs()));
+    let timeout = hook
+        .timeout
+        .filter(|t| *t > 0)
+        .map(|t| Duration::from_secs(t.unsigned_abs()));
     let mut text = Vec::new();
     let timed_out = !watch(&pidfd, &output, timeout, &mut text).map_err(start)?;
     if timed_out {
@@ -162,7 +190,10 @@ fn watch(
             None => None,
             Some(left) => Some(Timespec::try_from(left).map_err(|_| Errno::INVAL)?),
         };
-        let mut fds = [PollFd::new(pidfd, PollFlags::IN), PollFd::new(output, PollFlags::IN)];
+        let mut fds = [
+            PollFd::new(pidfd, PollFlags::IN),
+            PollFd::new(output, PollFlags::IN),
+        ];
         let ready = match poll(&mut fds, left.as_ref()) {
             Err(Errno::INTR) => continue,
             result => result?,

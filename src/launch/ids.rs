@@ -31,9 +31,18 @@ pub fn map(pid: Pid, plan: &NamespacePlan) -> Result<(), LaunchError> {
     map_one(pid, "gid_map", "newgidmap", &plan.gid_map)
 }
 
-fn map_one(pid: i32, file: &'static str, helper: &'static str, map: &str) -> Result<(), LaunchError> {
+fn map_one(
+    pid: i32,
+    file: &'static str,
+    helper: &'static str,
+    map: &str,
+) -> Result<(), LaunchError> {
     // Ranges of /etc/subuid are only given out by the set-uid helpers.
-    if geteuid().is_root() || is_single(map) { write(pid, file, map) } else { run(helper, pid, map) }
+    if geteuid().is_root() || is_single(map) {
+        write(pid, file, map)
+    } else {
+        run(helper, pid, map)
+    }
 }
 
 fn write(pid: i32, file: &str, text: &str) -> Result<(), LaunchError> {
@@ -44,7 +53,10 @@ fn write(pid: i32, file: &str, text: &str) -> Result<(), LaunchError> {
 }
 
 fn run(helper: &'static str, pid: i32, map: &str) -> Result<(), LaunchError> {
-    let output = Command::new(helper).arg(pid.to_string()).args(map.split_ascii_whitespace()).output();
+    let output = Command::new(helper)
+        .arg(pid.to_string())
+        .args(map.split_ascii_whitespace())
+        .output();
     match output {
         Err(error) => Err(LaunchError::Init(format!(
             "/linux/uidMappings: cannot run {helper}, which a user other than root needs for ranges: {error} \

@@ -72,7 +72,12 @@ impl Init<'_> {
             Ok(never) => match never {},
             Err(failure) => failure,
         };
-        let tag = Message::new(abi::TAG_FAILED, failure.stage as u32, failure.index, failure.errno);
+        let tag = Message::new(
+            abi::TAG_FAILED,
+            failure.stage as u32,
+            failure.index,
+            failure.errno,
+        );
         let _ = stub::send(self.channel.as_fd(), &tag);
         exit_now(255)
     }
@@ -160,20 +165,32 @@ impl Init<'_> {
             rustix::io::write(&file, offsets).at(Stage::TimeOffsets)?;
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let namespace = rustix::fs::openat(CWD, c"/proc/self/ns/time_for_children", flags, Mode::empty())
-            .at(Stage::MakeNamespace)?;
+        let namespace = rustix::fs::openat(
+            CWD,
+            c"/proc/self/ns/time_for_children",
+            flags,
+            Mode::empty(),
+        )
+        .at(Stage::MakeNamespace)?;
         setns(namespace.as_fd(), CLONE_NEWTIME).at(Stage::MakeNamespace)
     }
 
     fn file_system(&mut self, procfs: &mut Procfs) -> Step {
         let plan = self.plan;
         let root_plan = &plan.root;
-        let root = rootfs::open_root(&root_plan.path, root_plan.propagation, self.root_tree.take())?;
+        let root = rootfs::open_root(
+            &root_plan.path,
+            root_plan.propagation,
+            self.root_tree.take(),
+        )?;
         let root = root.as_fd();
         // Modes are meant as they are written.
         rustix::process::umask(Mode::empty());
-        let mut context =
-            rootfs::mounts::Context { root, trees: &mut self.trees, cgroup: &self.cgroup_mounts };
+        let mut context = rootfs::mounts::Context {
+            root,
+            trees: &mut self.trees,
+            cgroup: &self.cgroup_mounts,
+        };
         rootfs::mounts::make(&plan.mounts, &mut context, procfs)?;
         if plan.setup_dev {
             let bind = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
@@ -187,9 +204,14 @@ impl Init<'_> {
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
         if root_plan.readonly {
-            rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY).at(Stage::RootReadonly)?;
+            rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY)
+                .at(Stage::RootReadonly)?;
         }
-        if self.no_pivot { rootfs::move_root(root)? } else { rootfs::pivot(root)? }
+        if self.no_pivot {
+            rootfs::move_root(root)?
+        } else {
+            rootfs::pivot(root)?
+        }
         if let Some(flags) = root_plan.final_propagation {
             rootfs::mounts::set_propagation(root, flags).at(Stage::Propagation)?;
         }
@@ -208,9 +230,11 @@ impl Init<'_> {
         }
         let pid = rustix::process::getpid().as_raw_nonzero();
         let state = format!("{}{pid}{}", self.state.0, self.state.1);
-        if let Err(error) = hooks::run("createContainer", &self.create_container, state.as_bytes()) {
+        if let Err(error) = hooks::run("createContainer", &self.create_container, state.as_bytes())
+        {
             // The sentence is made here: it holds what the hook said.
-            let mut message = Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
+            let mut message =
+                Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
             let text = error.to_string();
             let length = text.len().min(abi::DETAIL_MAX);
             message.detail[..length].copy_from_slice(&text.as_bytes()[..length]);
@@ -231,17 +255,27 @@ impl Init<'_> {
         // A directory outside the root has no path here (CVE-2024-21626).
         let path = rustix::process::getcwd(Vec::new()).at(Stage::Cwd)?;
         if path.to_bytes().first() != Some(&b'/') {
-            return Err(Failure { stage: Stage::Cwd, index: 0, errno: libc::ENOENT });
+            return Err(Failure {
+                stage: Stage::Cwd,
+                index: 0,
+                errno: libc::ENOENT,
+            });
         }
         if process.needs_home {
-            let home = format!("HOME={}", home_of(process.uid).unwrap_or_else(|| "/".to_owned()));
+            let home = format!(
+                "HOME={}",
+                home_of(process.uid).unwrap_or_else(|| "/".to_owned())
+            );
             self.envp.set(0, leak(crate::plan::path::c_string(home)));
         }
         if process.uid != 0 && !process.terminal {
             tty::own_stdio(process.uid).at(Stage::Console)?;
         }
-        let found = find_program(process.args.first().map(CString::as_c_str), process.search.as_deref())
-            .at(Stage::Lookup)?;
+        let found = find_program(
+            process.args.first().map(CString::as_c_str),
+            process.search.as_deref(),
+        )
+        .at(Stage::Lookup)?;
         for (index, limit) in process.rlimits.iter().enumerate() {
             set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
         }
@@ -249,13 +283,29 @@ impl Init<'_> {
     }
 
     /// Waits until the parent is done with everything outside, then becomes the stub.
-    fn become_stub(&mut self, mut procfs: Procfs, program: Option<CString>) -> Step<std::convert::Infallible> {
+    fn become_stub(
+        &mut self,
+        mut procfs: Procfs,
+        program: Option<CString>,
+    ) -> Step<std::convert::Infallible> {
         let needs_procfs = self.fifo.is_some() || !self.plan.process.labels.is_empty();
-        let proc_dir = if needs_procfs { Some(procfs.dir().at(Stage::Procfs)?) } else { None };
+        let proc_dir = if needs_procfs {
+            Some(procfs.dir().at(Stage::Procfs)?)
+        } else {
+            None
+        };
         let size = self.wait_for(abi::TAG_GO)?;
         let fifo = self.fifo.as_ref().map(AsFd::as_fd);
         // These alone outlive the stub's execve; it hides them again at once.
-        for fd in [Some(self.memfd.as_fd()), Some(self.channel.as_fd()), fifo, proc_dir].into_iter().flatten() {
+        for fd in [
+            Some(self.memfd.as_fd()),
+            Some(self.channel.as_fd()),
+            fifo,
+            proc_dir,
+        ]
+        .into_iter()
+        .flatten()
+        {
             rustix::io::fcntl_setfd(fd, FdFlags::empty()).at(Stage::Stub)?;
         }
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
@@ -272,14 +322,22 @@ impl Init<'_> {
             None => self.argv.copy_slot(2, 1),
         }
         let errno = execveat(self.memfd.as_fd(), &self.argv, &self.envp);
-        Err(Failure { stage: Stage::Stub, index: 0, errno: errno.raw_os_error() })
+        Err(Failure {
+            stage: Stage::Stub,
+            index: 0,
+            errno: errno.raw_os_error(),
+        })
     }
 
     /// Waits for one message of the parent; its value. The parent's death ends the init.
     fn wait_for(&self, tag: u32) -> Step<i32> {
         match stub::receive(&self.channel).at(Stage::Channel)? {
             Some(message) if message.tag == tag => Ok(message.value),
-            _ => Err(Failure { stage: Stage::Channel, index: 0, errno: libc::EPIPE }),
+            _ => Err(Failure {
+                stage: Stage::Channel,
+                index: 0,
+                errno: libc::EPIPE,
+            }),
         }
     }
 }
@@ -315,12 +373,21 @@ fn leak(text: CString) -> &'static CStr {
 
 /// The home directory of a user, from the container's own passwd file.
 fn home_of(uid: u32) -> Option<String> {
-    let file = resolve::open(CWD, c"etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
+    let file = resolve::open(
+        CWD,
+        c"etc/passwd",
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+    )
+    .ok()?;
     if FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode) != FileType::RegularFile {
         return None;
     }
     let mut text = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), 1 << 20), &mut text).ok()?;
+    std::io::Read::read_to_end(
+        &mut std::io::Read::take(std::fs::File::from(file), 1 << 20),
+        &mut text,
+    )
+    .ok()?;
     let text = String::from_utf8_lossy(&text);
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -359,5 +426,9 @@ fn find_program(name: Option<&CStr>, search: Option<&[CString]>) -> SysResult<Op
 fn executable(path: &CStr) -> SysResult<()> {
     let stat = rustix::fs::stat(path)?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if regular && stat.st_mode & 0o111 != 0 { Ok(()) } else { Err(Errno::ACCESS) }
+    if regular && stat.st_mode & 0o111 != 0 {
+        Ok(())
+    } else {
+        Err(Errno::ACCESS)
+    }
 }

@@ -39,7 +39,10 @@ impl Entered {
                 left.push((index, file));
                 continue;
             }
-            let own = KINDS.iter().find(|(_, _, flag)| *flag == join.flag).map_or("", |(_, name, _)| name);
+            let own = KINDS
+                .iter()
+                .find(|(_, _, flag)| *flag == join.flag)
+                .map_or("", |(_, name, _)| name);
             let path = format!("/proc/self/ns/{own}");
             let back = open(&crate::plan::path::c_string(path.as_str())).doing("open", path)?;
             entered.0.push((join.flag, back));

@@ -8,11 +8,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::Init;
-use super::send::{connect, send_fd};
 use super::namespaces::Entered;
+use super::send::{connect, send_fd};
 use super::{
-    Doing, LaunchError, Launched, Mode as LaunchMode, Request, describe, hooks, ids, pid_file, sources,
-    stub_data, tty,
+    Doing, LaunchError, Launched, Mode as LaunchMode, Request, describe, hooks, ids, pid_file,
+    sources, stub_data, tty,
 };
 use crate::cgroup::{Cgroup, Cgroupfs, Record};
 use crate::config::{self, Spec};
@@ -43,10 +43,17 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let bundle = std::fs::canonicalize(&request.bundle).map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        LaunchError::System("open the bundle", request.bundle.display().to_string(), errno)
+        LaunchError::System(
+            "open the bundle",
+            request.bundle.display().to_string(),
+            errno,
+        )
     })?;
     let bundle_text = bundle.to_str().ok_or_else(|| {
-        LaunchError::Usage(format!("the bundle's path {} is not UTF-8", bundle.display()))
+        LaunchError::Usage(format!(
+            "the bundle's path {} is not UTF-8",
+            bundle.display()
+        ))
     })?;
     let dir = rustix::fs::openat(
         CWD,
@@ -72,8 +79,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
     let cgroupfs = Cgroupfs::open(&linux.resources)?;
-    let cgroup_plan = plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
-        .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
+    let cgroup_plan =
+        plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
+            .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }
@@ -88,6 +96,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         plan: &plan,
         entry,
         child: None,
+        cgroup_made: false,
         hooks_ran: false,
         pid_file: false,
     };
@@ -122,7 +131,7 @@ fn check_options(request: &Request, plan: &Plan) -> Result<(), LaunchError> {
         return usage("cannot use console socket if corten will not detach or allocate tty");
     }
     for fd in 3..3 + request.preserve_fds {
-            let fd = i32::try_from(fd).unwrap_or(i32::MAX);
+        let fd = i32::try_from(fd).unwrap_or(i32::MAX);
         if !crate::sys::process::is_open(fd) {
             return Err(LaunchError::Usage(format!(
                 "--preserve-fds {}: descriptor {fd} is not open",
@@ -139,18 +148,29 @@ fn limit_capabilities(plan: &mut Plan) {
     if plan.namespaces.has(NEWUSER) {
         return;
     }
-    let Some(sets) = plan.process.capabilities else { return };
-    let Ok(own) = rustix::thread::capabilities(None) else { return };
+    let Some(sets) = plan.process.capabilities else {
+        return;
+    };
+    let Ok(own) = rustix::thread::capabilities(None) else {
+        return;
+    };
     let (limited, missing) = sets.limited_to(own.permitted.bits());
     if missing != 0 {
         let names = capability_names(missing);
-        log::warn!("/process/capabilities: {names} cannot be granted: the runtime does not have them");
+        log::warn!(
+            "/process/capabilities: {names} cannot be granted: the runtime does not have them"
+        );
         plan.process.capabilities = Some(limited);
     }
 }
 
 fn check_root(plan: &Plan) -> Result<(), LaunchError> {
-    let error = |message: String| Err(LaunchError::Config(config::ConfigError::new("/root/path", message)));
+    let error = |message: String| {
+        Err(LaunchError::Config(config::ConfigError::new(
+            "/root/path",
+            message,
+        )))
+    };
     let path = plan.root.path.to_string_lossy();
     match rustix::fs::stat(plan.root.path.as_c_str()) {
         Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => Ok(()),
@@ -176,7 +196,11 @@ fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, cgroupfs: &Cgroupfs) -> Cgrou
             data: c_string(mount_data(&hierarchy.controllers)),
             bind: (!own_namespace)
                 .then(|| c_string(format!("{}/{name}/{}", host.root.display(), cgroup.path))),
-            links: if name.contains(',') { name.split(',').map(plan::path::c_string).collect() } else { Vec::new() },
+            links: if name.contains(',') {
+                name.split(',').map(plan::path::c_string).collect()
+            } else {
+                Vec::new()
+            },
             name: plan::path::c_string(name.as_str()),
         }
     };
@@ -191,7 +215,13 @@ fn mount_data(controllers: &[String]) -> String {
     }
 }
 
-fn first_state(request: &Request, spec: &Spec<'_>, plan: &Plan, bundle: &str, cgroup: Record) -> State {
+fn first_state(
+    request: &Request,
+    spec: &Spec<'_>,
+    plan: &Plan,
+    bundle: &str,
+    cgroup: Record,
+) -> State {
     State {
         oci_version: spec.oci_version.to_string(),
         id: request.id.to_string(),
@@ -219,6 +249,7 @@ struct Attempt<'a> {
     entry: Entry,
     state: State,
     child: Option<(Pid, OwnedFd)>,
+    cgroup_made: bool,
     hooks_ran: bool,
     pid_file: bool,
 }
@@ -240,8 +271,13 @@ impl Attempt<'_> {
         };
         // Intent on disk before the first effect outside the state directory.
         self.entry.write_first_state(&self.state)?;
-        let fifo = if self.state.run { None } else { Some(self.make_fifo()?) };
+        let fifo = if self.state.run {
+            None
+        } else {
+            Some(self.make_fifo()?)
+        };
         let cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
+        self.cgroup_made = true;
         self.state.cgroup = cgroup.record().clone();
 
         let memfd = stub_data::memfd().doing("make a memfd", "")?;
@@ -250,7 +286,9 @@ impl Attempt<'_> {
         // While the init mounts: limits, the filter, the record.
         cgroup.apply(cgroup_plan)?;
         let seccomp = match seccomp_section(self.spec) {
-            Some(section) => Some(seccomp::compile(section, seccomp::Arch::NATIVE).map_err(seccomp_error)?),
+            Some(section) => {
+                Some(seccomp::compile(section, seccomp::Arch::NATIVE).map_err(seccomp_error)?)
+            }
             None => None,
         };
         for warning in seccomp.iter().flat_map(|program| &program.warnings) {
@@ -274,8 +312,14 @@ impl Attempt<'_> {
     fn make_fifo(&self) -> Result<OwnedFd, LaunchError> {
         // The program's user opens it for writing, through a descriptor.
         let mode = Mode::from_raw_mode(0o622);
-        rustix::fs::mknodat(self.entry.dir(), NEW_FIFO, rustix::fs::FileType::Fifo, mode, 0)
-            .doing("make the exec fifo of", &self.request.id)?;
+        rustix::fs::mknodat(
+            self.entry.dir(),
+            NEW_FIFO,
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .doing("make the exec fifo of", &self.request.id)?;
         let fifo = rustix::fs::openat(
             self.entry.dir(),
             NEW_FIFO,
@@ -290,10 +334,9 @@ impl Attempt<'_> {
     }
 
     fn child(&self) -> Result<(Pid, &OwnedFd), LaunchError> {
-        let (pid, pidfd) = self
-            .child
-            .as_ref()
-            .ok_or_else(|| LaunchError::System("find the init of", self.request.id.to_string(), Errno::SRCH))?;
+        let (pid, pidfd) = self.child.as_ref().ok_or_else(|| {
+            LaunchError::System("find the init of", self.request.id.to_string(), Errno::SRCH)
+        })?;
         Ok((*pid, pidfd))
     }
 
@@ -368,7 +411,11 @@ impl Attempt<'_> {
             }
             Err(errno) => {
                 entered.leave()?;
-                Err(LaunchError::System("make a process with the namespaces", flag_names(early), errno))
+                Err(LaunchError::System(
+                    "make a process with the namespaces",
+                    flag_names(early),
+                    errno,
+                ))
             }
         }
     }
@@ -377,7 +424,11 @@ impl Attempt<'_> {
         self.state.for_hooks_around_pid(status)
     }
 
-    fn write_stub(&self, memfd: &OwnedFd, program: Option<&seccomp::Program>) -> Result<u32, LaunchError> {
+    fn write_stub(
+        &self,
+        memfd: &OwnedFd,
+        program: Option<&seccomp::Program>,
+    ) -> Result<u32, LaunchError> {
         let hooks = &self.spec.hooks.start_container;
         let state = if hooks.is_empty() {
             Default::default()
@@ -479,7 +530,11 @@ impl Attempt<'_> {
                     let text = describe::failure(&message, self.plan, self.spec, Some(cgroup));
                     return Err(LaunchError::Init(text));
                 }
-                tag => return Err(LaunchError::Init(format!("the init sent an unknown message {tag}"))),
+                tag => {
+                    return Err(LaunchError::Init(format!(
+                        "the init sent an unknown message {tag}"
+                    )));
+                }
             }
         }
     }
@@ -493,11 +548,16 @@ impl Attempt<'_> {
         let status = waitid_exited(pidfd).doing("wait for the init", "")?;
         let hint = match status.and_then(|s| s.terminating_signal()) {
             Some(libc::SIGKILL) => ": killed by signal 9 (is the memory limit too low?)".to_owned(),
-            Some(libc::SIGSYS) => ": killed by signal 31 (does the seccomp profile allow execve, openat and write?)".to_owned(),
+            Some(libc::SIGSYS) => {
+                ": killed by signal 31 (does the seccomp profile allow execve, openat and write?)"
+                    .to_owned()
+            }
             Some(signal) => format!(": killed by signal {signal}"),
             None => String::new(),
         };
-        Err(LaunchError::Init(format!("the container's init died while it was set up{hint}")))
+        Err(LaunchError::Init(format!(
+            "the container's init died while it was set up{hint}"
+        )))
     }
 
     fn run_parent_hooks(&mut self) -> Result<(), LaunchError> {
@@ -517,7 +577,9 @@ impl Attempt<'_> {
         let flags = rustix::process::PidfdGetfdFlags::empty();
         let listener = rustix::process::pidfd_getfd(pidfd, number, flags)
             .doing("take the seccomp listener from the init", "")?;
-        let Some(section) = seccomp_section(self.spec) else { return Ok(()) };
+        let Some(section) = seccomp_section(self.spec) else {
+            return Ok(());
+        };
         let path = section.listener_path.as_deref().unwrap_or_default();
         let socket = connect("connect to the seccomp agent", path.as_ref())?;
         let state = serde_json::json!({
@@ -533,9 +595,19 @@ impl Attempt<'_> {
 
     fn finish(self, console: Option<OwnedFd>) -> Result<Launched, LaunchError> {
         let Some((pid, pidfd)) = self.child else {
-            return Err(LaunchError::System("find the init of", self.state.id, Errno::SRCH));
+            return Err(LaunchError::System(
+                "find the init of",
+                self.state.id,
+                Errno::SRCH,
+            ));
         };
-        Ok(Launched { entry: self.entry, state: self.state, pid, pidfd, console })
+        Ok(Launched {
+            entry: self.entry,
+            state: self.state,
+            pid,
+            pidfd,
+            console,
+        })
     }
 
     /// Takes back everything that was made. What cannot be is logged: the error
@@ -545,7 +617,10 @@ impl Attempt<'_> {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = waitid_exited(&pidfd);
         }
-        if let Err(error) = self.state.cgroup.remove(PATIENCE) {
+        // One that could not be made may be another container's.
+        if self.cgroup_made
+            && let Err(error) = self.state.cgroup.remove(PATIENCE)
+        {
             log::warn!("{error}");
         }
         if let (true, Some(path)) = (self.pid_file, &self.request.pid_file) {
@@ -575,6 +650,11 @@ fn waitid_exited(pidfd: &OwnedFd) -> crate::sys::Result<Option<rustix::process::
 
 /// The words of config.json for `CLONE_NEW*` flags.
 fn flag_names(flags: u64) -> String {
-    let kinds = plan::namespaces::KINDS.iter().filter(|(_, _, flag)| flags & flag != 0);
-    kinds.map(|(word, _, _)| *word).collect::<Vec<_>>().join(", ")
+    let kinds = plan::namespaces::KINDS
+        .iter()
+        .filter(|(_, _, flag)| flags & flag != 0);
+    kinds
+        .map(|(word, _, _)| *word)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -36,5 +36,11 @@ pub fn send_fd(socket: impl AsFd, fd: BorrowedFd<'_>, text: &[u8]) -> Result<()>
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(Errno::NOMEM);
     }
-    sendmsg(socket, &[IoSlice::new(text)], &mut control, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(
+        socket,
+        &[IoSlice::new(text)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )
+    .map(drop)
 }

@@ -18,7 +18,8 @@ pub type Trees = (Option<OwnedFd>, Vec<Option<OwnedFd>>);
 /// # Errors
 /// A source that cannot be opened, with its pointer.
 pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
-    let needed = plan.namespaces.makes(libc::CLONE_NEWUSER as u64) && rustix::process::geteuid().is_root();
+    let needed =
+        plan.namespaces.makes(libc::CLONE_NEWUSER as u64) && rustix::process::geteuid().is_root();
     if !needed {
         return Ok((None, Vec::new()));
     }
@@ -27,7 +28,9 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
     let mut trees = Vec::with_capacity(plan.mounts.len());
     for (index, mount) in plan.mounts.iter().enumerate() {
         trees.push(match &mount.what {
-            What::Bind { source, recursive, .. } => Some(
+            What::Bind {
+                source, recursive, ..
+            } => Some(
                 open_tree(source, *recursive)
                     .map_err(|errno| error(format!("/mounts/{index}/source"), source, errno))?,
             ),
@@ -39,5 +42,8 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
 
 fn error(pointer: String, path: &std::ffi::CStr, errno: Errno) -> LaunchError {
     let why = errno_text(errno.raw_os_error());
-    LaunchError::Config(ConfigError::new(pointer, format!("cannot open {}: {why}", path.to_string_lossy())))
+    LaunchError::Config(ConfigError::new(
+        pointer,
+        format!("cannot open {}: {why}", path.to_string_lossy()),
+    ))
 }

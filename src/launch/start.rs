@@ -36,9 +36,15 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Store(error) => error.fmt(f),
-            StartError::Status(Status::Stopped) => f.write_str("cannot start a container that has stopped"),
-            StartError::Status(Status::Running) => f.write_str("cannot start an already running container"),
-            StartError::Status(status) => write!(f, "cannot start a container in the {status} state"),
+            StartError::Status(Status::Stopped) => {
+                f.write_str("cannot start a container that has stopped")
+            }
+            StartError::Status(Status::Running) => {
+                f.write_str("cannot start an already running container")
+            }
+            StartError::Status(status) => {
+                write!(f, "cannot start a container in the {status} state")
+            }
             StartError::System(what, errno) => {
                 write!(f, "cannot {what}: {}", errno_text(errno.raw_os_error()))
             }
@@ -67,7 +73,9 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
     // The descriptor first, the check after: what it stands for is then the init.
     let pidfd = match Pid::from_raw(state.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
         Some(Ok(pidfd)) => pidfd,
-        Some(Err(Errno::SRCH)) | None => return Err(StartError::Status(status::of(&state, entry.dir()))),
+        Some(Err(Errno::SRCH)) | None => {
+            return Err(StartError::Status(status::of(&state, entry.dir())));
+        }
         Some(Err(errno)) => return Err(StartError::System("open the container's init", errno)),
     };
     match status::of(&state, entry.dir()) {
@@ -77,9 +85,13 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fifo = rustix::fs::openat(entry.dir(), FIFO, flags, Mode::empty())
         .map_err(system("open the exec fifo"))?;
-    rustix::fs::unlinkat(entry.dir(), FIFO, AtFlags::empty()).map_err(system("remove the exec fifo"))?;
+    rustix::fs::unlinkat(entry.dir(), FIFO, AtFlags::empty())
+        .map_err(system("remove the exec fifo"))?;
 
-    let mut fds = [PollFd::new(&fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+    let mut fds = [
+        PollFd::new(&fifo, PollFlags::IN),
+        PollFd::new(&pidfd, PollFlags::IN),
+    ];
     while let Err(errno) = poll(&mut fds, None) {
         if errno != Errno::INTR {
             return Err(StartError::System("wait for the program", errno));
@@ -110,7 +122,8 @@ pub fn poststart(state: &State) {
     if state.poststart.is_empty() {
         return;
     }
-    let text = serde_json::to_vec(&state.for_hooks(Status::Running, Some(state.pid))).unwrap_or_default();
+    let text =
+        serde_json::to_vec(&state.for_hooks(Status::Running, Some(state.pid))).unwrap_or_default();
     for error in hooks::run_all("poststart", &state.poststart, &text) {
         log::warn!("{error}");
     }

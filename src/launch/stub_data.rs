@@ -91,10 +91,17 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
     let writes: Vec<ProcWrite> = process
         .labels
         .iter()
-        .map(|(path, value)| ProcWrite { path: writer.c_string(path), value: writer.c_string(value) })
+        .map(|(path, value)| ProcWrite {
+            path: writer.c_string(path),
+            value: writer.c_string(value),
+        })
         .collect();
     block.proc_writes = writer.array(&writes);
-    let hooks: Vec<HookEntry> = extras.hooks.iter().map(|hook| hook_entry(&mut writer, hook)).collect();
+    let hooks: Vec<HookEntry> = extras
+        .hooks
+        .iter()
+        .map(|hook| hook_entry(&mut writer, hook))
+        .collect();
     block.hooks = writer.array(&hooks);
     if !hooks.is_empty() {
         block.state_head = writer.bytes(extras.state.0.as_bytes());
@@ -122,7 +129,12 @@ fn hook_entry(writer: &mut BlockWriter, hook: &Hook<'_>) -> HookEntry {
         Some(seconds) if seconds > 0 => seconds.saturating_mul(1000),
         _ => -1,
     };
-    HookEntry { path, argv, envp, timeout_ms }
+    HookEntry {
+        path,
+        argv,
+        envp,
+        timeout_ms,
+    }
 }
 
 #[cfg(test)]
@@ -131,7 +143,12 @@ mod tests {
 
     #[test]
     fn an_instruction_has_the_kernels_layout() {
-        let insn = Insn { code: 0x06, jt: 1, jf: 2, k: 0x7fff_0000 };
+        let insn = Insn {
+            code: 0x06,
+            jt: 1,
+            jf: 2,
+            k: 0x7fff_0000,
+        };
         let expected = [6u8, 0, 1, 2, 0, 0, 0xff, 0x7f];
         if cfg!(target_endian = "little") {
             assert_eq!(instruction(&insn).to_ne_bytes(), expected);
@@ -146,7 +163,8 @@ mod tests {
             ..ProcessPlan::default()
         };
         let hook: Hook<'_> =
-            serde_json::from_str(r#"{"path":"/h","args":["h","x"],"env":["A=1"],"timeout":2}"#).unwrap();
+            serde_json::from_str(r#"{"path":"/h","args":["h","x"],"env":["A=1"],"timeout":2}"#)
+                .unwrap();
         let hooks = [hook];
         let extras = Extras {
             wait: true,

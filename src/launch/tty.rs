@@ -35,11 +35,20 @@ pub fn set_up(root: BorrowedFd<'_>, process: &ProcessPlan, channel: BorrowedFd<'
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
     if let Some((rows, columns)) = process.console_size {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         rustix::termios::tcsetwinsize(&master, size)?;
     }
     // The program's user has to be able to open its own terminal again.
-    rustix::fs::fchown(&terminal, Some(rustix::fs::Uid::from_raw(process.uid)), None)?;
+    rustix::fs::fchown(
+        &terminal,
+        Some(rustix::fs::Uid::from_raw(process.uid)),
+        None,
+    )?;
 
     let console = resolve::handle_or_make(root, c"dev/console", Make::File)?;
     attach(clone_tree(&terminal, false)?, &console)?;

@@ -106,11 +106,17 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
             ("/mounts", !mounts.is_empty()),
             ("/linux/maskedPaths", !linux.masked_paths.is_empty()),
             ("/linux/readonlyPaths", !linux.readonly_paths.is_empty()),
-            ("/root/readonly", spec.root.as_ref().is_some_and(|r| r.readonly)),
+            (
+                "/root/readonly",
+                spec.root.as_ref().is_some_and(|r| r.readonly),
+            ),
             ("/process/terminal", process.terminal),
         ];
         if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
-            return Err(ConfigError::new(*pointer, "needs a mount namespace in /linux/namespaces"));
+            return Err(ConfigError::new(
+                *pointer,
+                "needs a mount namespace in /linux/namespaces",
+            ));
         }
     }
     Ok(Plan {

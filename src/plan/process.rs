@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::path::c_string;
 use crate::config::ConfigError;
+use crate::config::names::RLIMITS;
 use crate::config::spec::{Capabilities, Process, Rlimit, Text};
 
 /// The capability sets as bits.
@@ -69,26 +70,6 @@ pub struct ProcessPlan {
     /// Files below procfs that carry security labels, and what is written.
     pub labels: Vec<(String, String)>,
 }
-
-/// `RLIMIT_*` by number (asm-generic/resource.h).
-pub const RLIMITS: [&str; 16] = [
-    "RLIMIT_CPU",
-    "RLIMIT_FSIZE",
-    "RLIMIT_DATA",
-    "RLIMIT_STACK",
-    "RLIMIT_CORE",
-    "RLIMIT_RSS",
-    "RLIMIT_NPROC",
-    "RLIMIT_NOFILE",
-    "RLIMIT_MEMLOCK",
-    "RLIMIT_AS",
-    "RLIMIT_LOCKS",
-    "RLIMIT_SIGPENDING",
-    "RLIMIT_MSGQUEUE",
-    "RLIMIT_NICE",
-    "RLIMIT_RTPRIO",
-    "RLIMIT_RTTIME",
-];
 
 /// Plans the process.
 ///
@@ -165,7 +146,8 @@ fn capability_sets(c: &Capabilities<'_>) -> CapabilitySets {
         effective: bits(&c.effective),
         permitted: bits(&c.permitted),
         inheritable: bits(&c.inheritable),
-        ambient: bits(&c.ambient),
+        // The kernel gives no other (capabilities(7)); the check warns of them.
+        ambient: bits(&c.ambient) & bits(&c.permitted) & bits(&c.inheritable),
     }
 }
 

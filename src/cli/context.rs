@@ -1,0 +1,64 @@
+//! What all verbs share: the state directory and the cgroup manager.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::args::{CgroupManager, Global};
+use crate::container::{Entry, Id, Store};
+use crate::plan::cgroup::Manager;
+
+/// The directory of all containers: `--root`, or `/run/corten`, or for other users
+/// than root `$XDG_RUNTIME_DIR/corten`.
+pub fn root(global: &Global) -> Result<PathBuf> {
+    let root = match &global.root {
+        Some(root) => std::path::absolute(root).context("--root")?,
+        None => match std::env::var_os("XDG_RUNTIME_DIR") {
+            Some(dir) if !rustix::process::geteuid().is_root() && !dir.is_empty() => {
+                PathBuf::from(dir).join("corten")
+            }
+            _ => PathBuf::from("/run/corten"),
+        },
+    };
+    if root == std::path::Path::new("/") {
+        bail!("--root must not be /: it is the directory that holds the containers' state");
+    }
+    Ok(root)
+}
+
+/// The store at that directory.
+pub fn store(global: &Global) -> Result<Store> {
+    Ok(Store::new(root(global)?))
+}
+
+/// One container's directory.
+pub fn entry(global: &Global, id: &str) -> Result<Entry> {
+    let id = Id::new(id)?;
+    Ok(store(global)?.open(&id)?)
+}
+
+/// The cgroup manager that was asked for.
+pub fn manager(global: &Global) -> Result<Manager> {
+    match global.cgroup_manager {
+        CgroupManager::Cgroupfs => Ok(Manager::Cgroupfs),
+        CgroupManager::Disabled => Ok(Manager::Disabled),
+        CgroupManager::Systemd => bail!(
+            "this version manages cgroups by cgroupfs only: leave --systemd-cgroup out, \
+             and set the engine's cgroup driver to cgroupfs"
+        ),
+    }
+}
+
+/// A user's name, or the number where there is none.
+pub fn user_name(uid: u32) -> String {
+    if uid == 0 {
+        return "root".to_owned();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| uid.to_string())
+}

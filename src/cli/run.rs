@@ -1,0 +1,44 @@
+//! `run`: create, start and, unless detached, wait and delete.
+
+use anyhow::{Context as _, Result};
+
+use super::args::{Global, Run};
+use super::{create, delete};
+use crate::container;
+use crate::launch::foreground::{self, Signals};
+use crate::launch::{self, Mode, start};
+
+/// Runs a container; gives the exit code.
+///
+/// # Errors
+/// Why it cannot be run.
+pub fn run(global: &Global, args: Run) -> Result<u8> {
+    let mode = if args.detach {
+        Mode::Detached
+    } else {
+        Mode::Foreground
+    };
+    let request = create::request(global, args.create, mode)?;
+    if args.detach {
+        let launched = launch::launch(&request)?;
+        start::poststart(&launched.state);
+        return Ok(0);
+    }
+    // Before the clone, so that no signal and no child's end is missed.
+    let signals = Signals::block().context("cannot watch for signals")?;
+    if !args.no_subreaper {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .context("cannot become a subreaper")?;
+    }
+    let launched = launch::launch(&request)?;
+    start::poststart(&launched.state);
+    launched.entry.unlock()?;
+    let code = foreground::wait(&launched, &signals).context("cannot wait for the container")?;
+    if !args.keep
+        && let Some(state) = container::delete::delete(&launched.entry, true)?
+    {
+        delete::poststop(&state);
+    }
+    // Exit codes have eight bits.
+    Ok(code as u8)
+}

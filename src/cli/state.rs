@@ -1,0 +1,21 @@
+//! `state`.
+
+use anyhow::Result;
+
+use super::args::{Global, State};
+use super::{context, print};
+use crate::container::status;
+
+/// Prints a container's state as JSON.
+///
+/// # Errors
+/// There is no such container.
+pub fn state(global: &Global, args: &State) -> Result<()> {
+    let entry = context::entry(global, &args.id)?;
+    let state = entry.read_state()?;
+    let status = status::of(&state, entry.dir());
+    let owner = context::user_name(state.owner);
+    print::line(&serde_json::to_string_pretty(
+        &state.printed(status, &owner),
+    )?)
+}
