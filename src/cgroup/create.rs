@@ -189,7 +189,9 @@ impl Cgroup {
 
     fn mkdir(&self, path: &str, made: &mut Vec<String>) -> Result<(), Errno> {
         rustix::fs::mkdirat(&self.root, path, Mode::from_raw_mode(0o755))?;
-        made.push(path.to_owned());
+        if !made.iter().any(|known| known == path) {
+            made.push(path.to_owned());
+        }
         Ok(())
     }
 

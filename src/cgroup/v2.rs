@@ -30,8 +30,10 @@ pub(super) fn prepare_levels(
         levels.push(level);
     }
     for level in levels.into_iter().rev() {
-        if level != hierarchy && controllers.is_empty() {
-            make(root, shown, level, made)?;
+        if controllers.is_empty() {
+            if level != hierarchy {
+                make(root, shown, level, made)?;
+            }
             continue;
         }
         let file = join(level, "cgroup.subtree_control");

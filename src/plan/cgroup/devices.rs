@@ -8,6 +8,8 @@ use super::{DeviceProgram, ResourceError, Version};
 use crate::config::spec::{Device, DeviceRule};
 
 mod program;
+#[cfg(test)]
+mod tests;
 mod v1;
 
 const DEVICES: &str = "/linux/resources/devices";
