@@ -46,21 +46,25 @@ pub(super) fn kill_tree(
     if v2 && signal == libc::SIGKILL {
         // Linux 5.14: the whole tree at once, forks and frozen processes included.
         match file::write(CWD, &format!("{path}/cgroup.kill"), "1") {
-            Ok(()) | Err(Errno::NODEV) => return Ok(()),
+            // The dead need no thawing, but the cgroup would go on calling itself frozen.
+            Ok(()) => return thaw_tree(path, v2),
+            Err(Errno::NODEV) => return Ok(()),
             Err(_) => {}
         }
     }
     // What stands still cannot fork away. If it will not stand still, the passes have to do.
     let still = freezer && set_frozen(path, v2, true).is_ok();
     let sent = send_to_tree(path, signal, if still { 1 } else { PASSES });
-    if freezer {
-        thaw_tree(path, v2)?;
+    match (freezer, signal) {
+        (false, _) => {}
+        (true, libc::SIGKILL) => thaw_tree(path, v2)?,
+        (true, _) => set_frozen(path, v2, false)?,
     }
     sent
 }
 
 /// Thaws `path` and what the container itself froze beneath it: a frozen process of v1 does not
-/// die.
+/// die. One that is gone is no error.
 fn thaw_tree(path: &str, v2: bool) -> Result<(), CgroupError> {
     for directory in members::tree(path)? {
         match set_frozen(&directory, v2, false) {

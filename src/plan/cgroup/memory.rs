@@ -1,6 +1,6 @@
 //! `linux.resources.memory`.
 
-use super::builder::{Builder, Place, pointer};
+use super::builder::{Builder, Place};
 use super::{Missing, ResourceError, Version};
 use crate::config::spec::Memory;
 
@@ -54,7 +54,7 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
     let Some((_, first)) = first.into_iter().find(|(set, _)| *set) else {
         return Ok(());
     };
-    let place = b.place("memory", "memory", &pointer(first))?;
+    let place = b.place("memory", "memory", first)?;
     match place.version {
         Version::V1 => {
             limits.plan_v1(b, place);

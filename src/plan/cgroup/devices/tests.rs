@@ -205,7 +205,7 @@ fn a_program_that_is_left_out_would_have_allowed_everything() {
     let mut random = Random(77);
     let mut left_out = 0;
     for _ in 0..3_000 {
-        let rules: Vec<Rule> = (0..3).map(|_| random.rule()).chain([]).collect();
+        let rules: Vec<Rule> = (0..3).map(|_| random.rule()).collect();
         if program::allows_everything(&rules) {
             left_out += 1;
             let node = random.node();
