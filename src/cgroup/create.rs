@@ -220,15 +220,16 @@ impl Cgroup {
                 .writes
                 .iter()
                 .any(|w| w.directory == index && w.file == file);
-            if given {
-                self.inherited(parent(path), hierarchy, file)?;
+            if given && parent(path) == hierarchy {
                 continue;
             }
             if !self.fresh && !self.read(path, file)?.is_empty() {
                 continue;
             }
             let value = self.inherited(parent(path), hierarchy, file)?;
-            self.write_plain(path, file, &value)?;
+            if !given {
+                self.write_plain(path, file, &value)?;
+            }
         }
         Ok(())
     }

@@ -421,8 +421,6 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
 #[test]
 fn v2_limits_are_in_the_files() {
     let Some(ground) = Ground::v2() else { return };
-    let control = ground.root.join("cgroup.subtree_control");
-    let before = std::fs::read_to_string(&control).unwrap();
     let resources = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}], "unified": {"cgroup.max.depth": "3"}}"#;
     let ground = ground.beneath("inner");
     let (cgroup, plan) = ground.create(resources).unwrap();
@@ -435,7 +433,28 @@ fn v2_limits_are_in_the_files() {
     assert_eq!(value(record, "", "cgroup.max.depth"), "3");
     record.remove(PATIENCE).unwrap();
     assert_eq!(left(&ground), nothing());
-    if !before.contains("hugetlb") {
-        let _ = std::fs::write(&control, "-hugetlb");
+}
+
+#[test]
+fn a_hybrid_host_gives_a_huge_page_limit_a_v2_directory() {
+    let Some(ground) = Ground::v1() else { return };
+    let controllers = ground.root.join("unified/cgroup.controllers");
+    let has_hugetlb =
+        std::fs::read_to_string(controllers).is_ok_and(|list| list.contains("hugetlb"));
+    if !has_hugetlb {
+        println!("skipped: no cgroup v2 hierarchy with hugetlb beside v1");
+        return;
     }
+    let resources =
+        r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}], "pids": {"limit": 4}}"#;
+    let (cgroup, plan) = ground.create(resources).unwrap();
+    cgroup.apply(&plan).unwrap();
+    assert!(cgroup.clone_into_fd().is_some() && cgroup.tasks_fds().count() >= 6);
+    assert_eq!(value(cgroup.record(), "", "hugetlb.2MB.max"), "2097152");
+    assert_eq!(value(cgroup.record(), "pids", "pids.max"), "4");
+    let mut process = Process::idle_in(cgroup.record());
+    cgroup.record().kill_all(libc::SIGKILL).unwrap();
+    process.0.wait().unwrap();
+    cgroup.record().remove(PATIENCE).unwrap();
+    assert_eq!(left(&ground), nothing());
 }
