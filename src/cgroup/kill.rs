@@ -58,7 +58,7 @@ pub(super) fn kill_tree(
     match (freezer, signal) {
         (false, _) => {}
         (true, libc::SIGKILL) => thaw_tree(path, v2)?,
-        (true, _) => set_frozen(path, v2, false)?,
+        (true, _) => thaw(path, v2)?,
     }
     sent
 }
@@ -66,15 +66,16 @@ pub(super) fn kill_tree(
 /// Thaws `path` and what the container itself froze beneath it: a frozen process of v1 does not
 /// die. One that is gone is no error.
 fn thaw_tree(path: &str, v2: bool) -> Result<(), CgroupError> {
-    for directory in members::tree(path)? {
-        match set_frozen(&directory, v2, false) {
-            Err(error) if !matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
-                return Err(error);
-            }
-            _ => {}
-        }
+    members::tree(path)?
+        .iter()
+        .try_for_each(|directory| thaw(directory, v2))
+}
+
+fn thaw(path: &str, v2: bool) -> Result<(), CgroupError> {
+    match set_frozen(path, v2, false) {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// Signals what is found, again and again until nothing new is found.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -86,6 +87,50 @@ impl Ground {
     fn beneath(mut self, rest: &str) -> Ground {
         self.path = format!("{}/{rest}", self.path);
         self
+    }
+}
+
+impl Drop for Ground {
+    /// Tidies up after a test that failed; after others there is nothing.
+    fn drop(&mut self) {
+        for directory in left(self) {
+            let _ = remove::rmdir_tree(&directory.display().to_string());
+        }
+    }
+}
+
+/// Keeps the tests apart that enable hugetlb for the whole host, and disables it again.
+struct Hugetlb {
+    control: PathBuf,
+    was_enabled: bool,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Hugetlb {
+    /// For the hierarchy of cgroup v2 at `root`, if it has the controller.
+    fn at(root: PathBuf) -> Option<Hugetlb> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = |file: &str| std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        if !list("cgroup.controllers").contains("hugetlb") {
+            println!("skipped: no controller hugetlb in {}", root.display());
+            return None;
+        }
+        let was_enabled = list("cgroup.subtree_control").contains("hugetlb");
+        let control = root.join("cgroup.subtree_control");
+        Some(Hugetlb {
+            control,
+            was_enabled,
+            _alone: alone,
+        })
+    }
+}
+
+impl Drop for Hugetlb {
+    fn drop(&mut self) {
+        if !self.was_enabled {
+            let _ = std::fs::write(&self.control, "-hugetlb");
+        }
     }
 }
 
@@ -299,7 +344,7 @@ fn levels_above_are_removed_if_and_only_if_they_were_made_for_it() {
         let (first, _) = ground.create("{}").unwrap();
         let ground = Ground {
             path: format!("{top}/a/c"),
-            ..ground
+            root: ground.root.clone(),
         };
         let (second, _) = ground.create("{}").unwrap();
         first.record().remove(PATIENCE).unwrap();
@@ -421,6 +466,9 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
 #[test]
 fn v2_limits_are_in_the_files() {
     let Some(ground) = Ground::v2() else { return };
+    let Some(_hugetlb) = Hugetlb::at(ground.root.clone()) else {
+        return;
+    };
     let resources = r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}], "unified": {"cgroup.max.depth": "3"}}"#;
     let ground = ground.beneath("inner");
     let (cgroup, plan) = ground.create(resources).unwrap();
@@ -438,13 +486,9 @@ fn v2_limits_are_in_the_files() {
 #[test]
 fn a_hybrid_host_gives_a_huge_page_limit_a_v2_directory() {
     let Some(ground) = Ground::v1() else { return };
-    let controllers = ground.root.join("unified/cgroup.controllers");
-    let has_hugetlb =
-        std::fs::read_to_string(controllers).is_ok_and(|list| list.contains("hugetlb"));
-    if !has_hugetlb {
-        println!("skipped: no cgroup v2 hierarchy with hugetlb beside v1");
+    let Some(_hugetlb) = Hugetlb::at(ground.root.join("unified")) else {
         return;
-    }
+    };
     let resources =
         r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}], "pids": {"limit": 4}}"#;
     let (cgroup, plan) = ground.create(resources).unwrap();
