@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::{Record, parent};
@@ -12,7 +12,7 @@ use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Version, Write};
 /// How often a level above is made again after somebody else's delete took it away.
 const RACES: u32 = 10;
 
-/// A cgroup that was just made, with what the container's init needs to join it.
+/// A container's cgroup, opened, with what a process needs to join it.
 #[derive(Debug)]
 pub struct Cgroup {
     root: OwnedFd,
@@ -32,19 +32,7 @@ impl Cgroupfs {
     /// # Errors
     /// The kernel refuses, or a directory exists that is in use. What was made is removed again.
     pub fn create(self, plan: &CgroupPlan, record: Record) -> Result<Cgroup, CgroupError> {
-        let directories = record
-            .directories
-            .iter()
-            .map(|d| record.relative(d))
-            .collect();
-        let mut cgroup = Cgroup {
-            root: self.root,
-            record,
-            directories,
-            fresh: true,
-            tasks: Vec::with_capacity(plan.directories.len()),
-            v2: None,
-        };
+        let mut cgroup = Cgroup::new(self.root, record, true);
         let mut made = Vec::with_capacity(plan.directories.len());
         match cgroup.make(plan, &mut made) {
             Ok(()) => Ok(cgroup),
@@ -59,7 +47,48 @@ impl Cgroupfs {
     }
 }
 
+impl Record {
+    /// Opens the cgroup of a container that runs, for a further process to join it or for new
+    /// limits; the plan of those has to have the directories of the one that made it.
+    ///
+    /// # Errors
+    /// A directory is gone or cannot be opened.
+    pub fn open(&self) -> Result<Cgroup, CgroupError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, self.root.as_str(), flags, Mode::empty())
+            .map_err(|errno| CgroupError::kernel("open", self.root.as_str(), errno))?;
+        let mut cgroup = Cgroup::new(root, self.clone(), false);
+        for (index, directory) in self.directories.iter().enumerate() {
+            let version = if directory.v2 {
+                Version::V2
+            } else {
+                Version::V1
+            };
+            let path = cgroup.directories[index].clone();
+            cgroup.open(&path, version)?;
+        }
+        Ok(cgroup)
+    }
+}
+
 impl Cgroup {
+    fn new(root: OwnedFd, record: Record, fresh: bool) -> Cgroup {
+        let directories: Vec<String> = record
+            .directories
+            .iter()
+            .map(|directory| record.relative(directory))
+            .collect();
+        let tasks = Vec::with_capacity(directories.len());
+        Cgroup {
+            root,
+            record,
+            directories,
+            fresh,
+            tasks,
+            v2: None,
+        }
+    }
+
     /// What later verbs need to know: the record given to `create`, corrected if the hierarchies
     /// turned out to differ in which levels above exist.
     pub fn record(&self) -> &Record {

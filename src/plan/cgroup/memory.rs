@@ -19,6 +19,14 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
         swap: set(memory.swap),
         reservation: set(memory.reservation),
     };
+    if let (Some(limit), Some(swap)) = (limits.limit, limits.swap)
+        && (0..limit).contains(&swap)
+    {
+        let message = format!(
+            "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
+        );
+        return Err(ResourceError::new(SWAP, message));
+    }
     // Go's encoder writes -1 as the largest unsigned number; runc takes it for "not set".
     let swappiness = memory.swappiness.filter(|value| *value != u64::MAX);
     if let Some(value) = swappiness.filter(|value| *value > 100) {
@@ -144,9 +152,6 @@ impl Limits {
             (Some(swap), Some(-1)) => Ok(Some((swap, SWAP))),
             (Some(swap), None) => error(format!(
                 "{swap} limits memory and swap together, so memory.limit has to be given as well"
-            )),
-            (Some(swap), Some(limit)) if swap < limit => error(format!(
-                "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
             )),
             (Some(swap), Some(limit)) => Ok(Some((swap - limit, SWAP))),
         }

@@ -296,7 +296,7 @@ fn what_cannot_be_had_is_refused_with_its_place() {
             "/linux/resources/memory/swap",
         ),
         (
-            &v2,
+            &v1,
             r#"{"memory": {"limit": 6, "swap": 5}}"#,
             "/linux/resources/memory/swap",
         ),
