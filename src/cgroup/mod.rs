@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod freeze;
 mod kill;
+mod limits;
 mod members;
 mod probe;
 mod record;

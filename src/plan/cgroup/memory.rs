@@ -19,6 +19,16 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
         swap: set(memory.swap),
         reservation: set(memory.reservation),
     };
+    for (value, at) in [
+        (limits.limit, LIMIT),
+        (limits.swap, SWAP),
+        (limits.reservation, RESERVATION),
+    ] {
+        if let Some(value) = value.filter(|value| *value < -1) {
+            let message = format!("{value} is neither a number of bytes nor -1 (no limit)");
+            return Err(ResourceError::new(at, message));
+        }
+    }
     if let (Some(limit), Some(swap)) = (limits.limit, limits.swap)
         && (0..limit).contains(&swap)
     {

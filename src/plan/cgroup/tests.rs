@@ -296,6 +296,11 @@ fn what_cannot_be_had_is_refused_with_its_place() {
             "/linux/resources/memory/swap",
         ),
         (
+            &v2,
+            r#"{"memory": {"limit": -2, "swap": 9223372036854775807}}"#,
+            "/linux/resources/memory/limit",
+        ),
+        (
             &v1,
             r#"{"memory": {"limit": 6, "swap": 5}}"#,
             "/linux/resources/memory/swap",
