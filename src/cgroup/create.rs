@@ -6,8 +6,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::{Record, parent};
-use super::{CgroupError, Cgroupfs, file, members, v2};
-use crate::plan::cgroup::{CgroupPlan, Phase, Version};
+use super::{CgroupError, Cgroupfs, file, levels, members};
+use crate::plan::cgroup::{CgroupPlan, Directory, Phase, Version};
 
 /// How often a level above is made again after somebody else's delete took it away.
 const RACES: u32 = 10;
@@ -145,17 +145,7 @@ impl Cgroup {
         for (index, directory) in plan.directories.iter().enumerate() {
             let before = made.len();
             let path = self.directories[index].clone();
-            if directory.version == Version::V2 {
-                v2::prepare_levels(
-                    self.root.as_fd(),
-                    &self.record.root,
-                    &directory.hierarchy,
-                    &path,
-                    &directory.controllers,
-                    made,
-                )?;
-            }
-            let exists = !self.make_directory(&path, &directory.hierarchy, made)?;
+            let exists = !self.make_directory(directory, &path, made)?;
             let levels = made.len() - before - usize::from(!exists);
             let record = &mut self.record.directories[index];
             record.levels = record.levels.max(levels);
@@ -171,43 +161,46 @@ impl Cgroup {
         self.write_all(plan, Phase::BeforeJoin)
     }
 
-    /// Makes a directory and the levels above it where they are missing; whether it is new.
+    /// Makes a directory, and the levels above it where they are missing; whether it is new.
     fn make_directory(
         &self,
+        directory: &Directory,
         path: &str,
-        hierarchy: &str,
         made: &mut Vec<String>,
     ) -> Result<bool, CgroupError> {
-        for _ in 0..RACES {
-            match self.mkdir(path, made) {
-                Ok(()) => return Ok(true),
-                Err(Errno::EXIST) => return Ok(false),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(CgroupError::kernel("create", self.shown(path), errno)),
-            }
-            let above = path.match_indices('/').map(|(end, _)| &path[..end]);
-            for level in above.filter(|level| level.len() > hierarchy.len()) {
-                match self.mkdir(level, made) {
-                    Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
-                    Err(errno) => {
-                        return Err(CgroupError::kernel("create", self.shown(level), errno));
-                    }
+        let mut attempt = 0;
+        loop {
+            match self.try_make_directory(directory, path, attempt, made) {
+                Err(error) if error.errno() == Some(Errno::NOENT) && attempt < RACES => {
+                    attempt += 1;
                 }
+                result => return result,
             }
         }
-        Err(CgroupError::kernel(
-            "create",
-            self.shown(path),
-            Errno::NOENT,
-        ))
     }
 
-    fn mkdir(&self, path: &str, made: &mut Vec<String>) -> Result<(), Errno> {
-        rustix::fs::mkdirat(&self.root, path, Mode::from_raw_mode(0o755))?;
-        if !made.iter().any(|known| known == path) {
-            made.push(path.to_owned());
+    fn try_make_directory(
+        &self,
+        directory: &Directory,
+        path: &str,
+        attempt: u32,
+        made: &mut Vec<String>,
+    ) -> Result<bool, CgroupError> {
+        let root = self.root.as_fd();
+        // Most often the levels are there; only v2 has something to do with them then.
+        if directory.version == Version::V2 || attempt > 0 {
+            let Directory {
+                hierarchy,
+                controllers,
+                ..
+            } = directory;
+            levels::prepare(root, &self.record.root, hierarchy, path, controllers, made)?;
         }
-        Ok(())
+        match levels::mkdir(root, path, made) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(CgroupError::kernel("create", self.shown(path), errno)),
+        }
     }
 
     fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod freeze;
 mod kill;
+mod levels;
 mod limits;
 mod members;
 mod probe;
@@ -16,7 +17,6 @@ mod record;
 mod remove;
 #[cfg(test)]
 mod tests;
-mod v2;
 
 pub use create::Cgroup;
 pub use error::CgroupError;

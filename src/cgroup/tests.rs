@@ -502,3 +502,28 @@ fn a_hybrid_host_gives_a_huge_page_limit_a_v2_directory() {
     cgroup.record().remove(PATIENCE).unwrap();
     assert_eq!(left(&ground), nothing());
 }
+
+#[test]
+fn containers_that_come_and_go_do_not_disturb_each_other() {
+    for ground in Ground::both() {
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c"] {
+                let path = format!("{}/pod/{name}", ground.path);
+                let ground = Ground {
+                    root: ground.root.clone(),
+                    path,
+                };
+                scope.spawn(move || {
+                    for _ in 0..60 {
+                        let (fs, plan) = ground.plan("{}");
+                        let record = fs.intend(&plan).unwrap();
+                        let cgroup = fs.create(&plan, record).unwrap();
+                        cgroup.record().remove(PATIENCE).unwrap();
+                    }
+                    // The other threads are still at it.
+                    std::mem::forget(ground);
+                });
+            }
+        });
+    }
+}
