@@ -1,211 +1,15 @@
 //! Real cgroups, made and removed. These tests need root and a writable cgroup file system; where
 //! they have none, they say that they were skipped.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod ground;
+
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::spec::Linux;
-use crate::plan::cgroup::{CgroupPlan, Manager, plan};
+use ground::{Ground, Hugetlb, Process, left, nothing, value};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A file system to test on, and a path that no other test uses.
-struct Ground {
-    root: PathBuf,
-    path: String,
-}
-
-impl Ground {
-    fn find(wanted: impl Fn(&Cgroupfs) -> bool, roots: &[&str]) -> Option<Ground> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: not root");
-            return None;
-        }
-        let resources = Default::default();
-        let fits = |root: &&&str| {
-            Cgroupfs::open_at(PathBuf::from(root), &resources).is_ok_and(|fs| wanted(&fs))
-        };
-        let Some(root) = roots.iter().find(fits) else {
-            println!("skipped: no such cgroup file system in {roots:?}");
-            return None;
-        };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = format!("corten-test-{}-{number}", std::process::id());
-        Some(Ground {
-            root: root.into(),
-            path,
-        })
-    }
-
-    /// Hierarchies of cgroup v1 with all that Docker sets.
-    fn v1() -> Option<Ground> {
-        let wanted = ["cpu", "cpuset", "memory", "devices", "freezer", "pids"];
-        let has_all = |fs: &Cgroupfs| {
-            wanted
-                .iter()
-                .all(|name| fs.host().hierarchy_of(name).is_some())
-        };
-        Self::find(has_all, &["/sys/fs/cgroup"])
-    }
-
-    /// A hierarchy of cgroup v2; beside v1 it has few controllers, but all the rest.
-    fn v2() -> Option<Ground> {
-        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-        Self::find(|fs| fs.host().is_unified(), &roots)
-    }
-
-    fn both() -> impl Iterator<Item = Ground> {
-        [Self::v1(), Self::v2()].into_iter().flatten()
-    }
-
-    fn plan(&self, resources: &str) -> (Cgroupfs, CgroupPlan) {
-        let text = format!(
-            r#"{{"cgroupsPath": "/{}", "resources": {resources}}}"#,
-            self.path
-        );
-        let linux: Linux = serde_json::from_str(&text).unwrap();
-        let fs = Cgroupfs::open_at(self.root.clone(), &linux.resources).unwrap();
-        let plan = plan(Manager::Cgroupfs, &linux, "id", fs.host()).unwrap();
-        (fs, plan)
-    }
-
-    fn create(&self, resources: &str) -> Result<(Cgroup, CgroupPlan), CgroupError> {
-        let (fs, plan) = self.plan(resources);
-        let record = fs.intend(&plan)?;
-        let cgroup = fs.create(&plan, record.clone())?;
-        assert_eq!(*cgroup.record(), record, "the intent was exact");
-        Ok((cgroup, plan))
-    }
-
-    /// Beneath a directory that the test makes first, and that has to survive.
-    fn beneath(mut self, rest: &str) -> Ground {
-        self.path = format!("{}/{rest}", self.path);
-        self
-    }
-}
-
-impl Drop for Ground {
-    /// Tidies up after a test that failed; after others there is nothing.
-    fn drop(&mut self) {
-        for directory in left(self) {
-            let _ = remove::rmdir_tree(&directory.display().to_string());
-        }
-    }
-}
-
-/// Keeps the tests apart that enable hugetlb for the whole host, and disables it again.
-struct Hugetlb {
-    control: PathBuf,
-    was_enabled: bool,
-    _alone: MutexGuard<'static, ()>,
-}
-
-impl Hugetlb {
-    /// For the hierarchy of cgroup v2 at `root`, if it has the controller.
-    fn at(root: PathBuf) -> Option<Hugetlb> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = |file: &str| std::fs::read_to_string(root.join(file)).unwrap_or_default();
-        if !list("cgroup.controllers").contains("hugetlb") {
-            println!("skipped: no controller hugetlb in {}", root.display());
-            return None;
-        }
-        let was_enabled = list("cgroup.subtree_control").contains("hugetlb");
-        let control = root.join("cgroup.subtree_control");
-        Some(Hugetlb {
-            control,
-            was_enabled,
-            _alone: alone,
-        })
-    }
-}
-
-impl Drop for Hugetlb {
-    fn drop(&mut self) {
-        if !self.was_enabled {
-            let _ = std::fs::write(&self.control, "-hugetlb");
-        }
-    }
-}
-
-/// The directories that `path` has in the hierarchies.
-fn left(ground: &Ground) -> Vec<PathBuf> {
-    let top = ground.path.split('/').next().unwrap();
-    let mut roots = vec![ground.root.clone()];
-    roots.extend(
-        std::fs::read_dir(&ground.root)
-            .unwrap()
-            .map(|entry| entry.unwrap().path()),
-    );
-    roots
-        .into_iter()
-        .map(|root| root.join(top))
-        .filter(|path| path.exists())
-        .collect()
-}
-
-/// A process that is killed at the end of the test.
-struct Process(Child);
-
-impl Process {
-    fn shell(script: &str) -> Process {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]).stdin(Stdio::piped());
-        Process(command.spawn().unwrap())
-    }
-
-    /// One that does nothing, in every directory of the cgroup.
-    fn idle_in(record: &Record) -> Process {
-        let process = Self::shell("exec sleep 1000");
-        process.join(record);
-        process
-    }
-
-    fn join(&self, record: &Record) {
-        for (_, path) in record.paths() {
-            std::fs::write(format!("{path}/cgroup.procs"), self.0.id().to_string()).unwrap();
-        }
-    }
-
-    fn send_line(&self) {
-        self.0.stdin.as_ref().unwrap().write_all(b"\n").unwrap();
-    }
-
-    /// Lets a script that waits for a line go on, and says whether it succeeded.
-    fn go(mut self) -> bool {
-        self.send_line();
-        self.0.wait().unwrap().success()
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn nothing() -> Vec<PathBuf> {
-    Vec::new()
-}
-
-fn value(record: &Record, hierarchy: &str, file: &str) -> String {
-    let (_, path) = record.paths().find(|(name, _)| *name == hierarchy).unwrap();
-    std::fs::read_to_string(format!("{path}/{file}"))
-        .unwrap()
-        .trim()
-        .to_owned()
-}
 
 #[test]
 fn v1_limits_are_in_the_files_and_nothing_is_left_after_removal() {
@@ -525,5 +329,49 @@ fn containers_that_come_and_go_do_not_disturb_each_other() {
                 });
             }
         });
+    }
+}
+
+#[test]
+fn v2_limits_of_every_controller_that_is_there_are_in_the_files() {
+    let Some(ground) = Ground::v2() else { return };
+    let (fs, _) = ground.plan("{}");
+    let controllers = fs.host().unified.as_ref().unwrap().controllers.clone();
+    for (controller, resources, files) in [
+        (
+            "pids",
+            r#"{"pids": {"limit": 7}}"#,
+            &[("pids.max", "7")] as &[_],
+        ),
+        (
+            "memory",
+            r#"{"memory": {"limit": 67108864, "swap": 134217728, "reservation": 33554432}}"#,
+            &[("memory.max", "67108864"), ("memory.low", "33554432")],
+        ),
+        (
+            "cpu",
+            r#"{"cpu": {"shares": 2048, "quota": 20000, "period": 40000, "burst": 1000}}"#,
+            &[
+                ("cpu.weight", "174"),
+                ("cpu.max", "20000 40000"),
+                ("cpu.max.burst", "1000"),
+            ],
+        ),
+        (
+            "cpuset",
+            r#"{"cpu": {"cpus": "0", "mems": "0"}}"#,
+            &[("cpuset.cpus", "0"), ("cpuset.mems", "0")],
+        ),
+    ] {
+        if !controllers.iter().any(|name| name == controller) {
+            println!("skipped: no controller {controller} on cgroup v2");
+            continue;
+        }
+        let (cgroup, plan) = ground.create(resources).unwrap();
+        cgroup.apply(&plan).unwrap();
+        for (file, expected) in files {
+            assert_eq!(value(cgroup.record(), "", file), *expected, "{file}");
+        }
+        cgroup.record().remove(PATIENCE).unwrap();
     }
 }
