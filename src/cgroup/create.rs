@@ -1,28 +1,28 @@
-//! Making a container's cgroup and setting its limits.
+//! Making a container's cgroup, and opening one that was made.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::{Record, parent};
-use super::{CgroupError, Cgroupfs, devices, file, members, v2};
-use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Version, Write};
+use super::{CgroupError, Cgroupfs, file, levels, members};
+use crate::plan::cgroup::{CgroupPlan, Directory, Phase, Version};
 
 /// How often a level above is made again after somebody else's delete took it away.
 const RACES: u32 = 10;
 
-/// A cgroup that was just made, with what the container's init needs to join it.
+/// A container's cgroup, opened, with what a process needs to join it.
 #[derive(Debug)]
 pub struct Cgroup {
-    root: OwnedFd,
+    pub(super) root: OwnedFd,
     record: Record,
     /// Each directory of the plan, from `root`.
-    directories: Vec<String>,
+    pub(super) directories: Vec<String>,
     /// Whether all of them are new.
-    fresh: bool,
+    pub(super) fresh: bool,
     tasks: Vec<OwnedFd>,
-    v2: Option<OwnedFd>,
+    pub(super) v2: Option<OwnedFd>,
 }
 
 impl Cgroupfs {
@@ -32,19 +32,7 @@ impl Cgroupfs {
     /// # Errors
     /// The kernel refuses, or a directory exists that is in use. What was made is removed again.
     pub fn create(self, plan: &CgroupPlan, record: Record) -> Result<Cgroup, CgroupError> {
-        let directories = record
-            .directories
-            .iter()
-            .map(|d| record.relative(d))
-            .collect();
-        let mut cgroup = Cgroup {
-            root: self.root,
-            record,
-            directories,
-            fresh: true,
-            tasks: Vec::with_capacity(plan.directories.len()),
-            v2: None,
-        };
+        let mut cgroup = Cgroup::new(self.root, record, true);
         let mut made = Vec::with_capacity(plan.directories.len());
         match cgroup.make(plan, &mut made) {
             Ok(()) => Ok(cgroup),
@@ -59,7 +47,48 @@ impl Cgroupfs {
     }
 }
 
+impl Record {
+    /// Opens the cgroup of a container that runs, for a further process to join it or for new
+    /// limits; the plan of those has to have the directories of the one that made it.
+    ///
+    /// # Errors
+    /// A directory is gone or cannot be opened.
+    pub fn open(&self) -> Result<Cgroup, CgroupError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, self.root.as_str(), flags, Mode::empty())
+            .map_err(|errno| CgroupError::kernel("open", self.root.as_str(), errno))?;
+        let mut cgroup = Cgroup::new(root, self.clone(), false);
+        for (index, directory) in self.directories.iter().enumerate() {
+            let version = if directory.v2 {
+                Version::V2
+            } else {
+                Version::V1
+            };
+            let path = cgroup.directories[index].clone();
+            cgroup.open(&path, version)?;
+        }
+        Ok(cgroup)
+    }
+}
+
 impl Cgroup {
+    fn new(root: OwnedFd, record: Record, fresh: bool) -> Cgroup {
+        let directories: Vec<String> = record
+            .directories
+            .iter()
+            .map(|directory| record.relative(directory))
+            .collect();
+        let tasks = Vec::with_capacity(directories.len());
+        Cgroup {
+            root,
+            record,
+            directories,
+            fresh,
+            tasks,
+            v2: None,
+        }
+    }
+
     /// What later verbs need to know: the record given to `create`, corrected if the hierarchies
     /// turned out to differ in which levels above exist.
     pub fn record(&self) -> &Record {
@@ -107,22 +136,8 @@ impl Cgroup {
         }
     }
 
-    /// Writes the limits and attaches the device program; to be called once the init has joined.
-    ///
-    /// # Errors
-    /// The first limit that the kernel refuses. The caller removes the cgroup.
-    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
-        self.write_all(plan, Phase::AfterJoin)?;
-        match (&plan.device_program, &self.v2) {
-            (Some(program), Some(directory)) => {
-                let path = self.shown(&self.directories[program.directory]);
-                devices::attach(directory.as_fd(), &path, program, self.fresh)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn shown(&self, path: &str) -> String {
+    /// A path from the root, for messages.
+    pub(super) fn shown(&self, path: &str) -> String {
         format!("{}/{path}", self.record.root)
     }
 
@@ -130,17 +145,7 @@ impl Cgroup {
         for (index, directory) in plan.directories.iter().enumerate() {
             let before = made.len();
             let path = self.directories[index].clone();
-            if directory.version == Version::V2 {
-                v2::prepare_levels(
-                    self.root.as_fd(),
-                    &self.record.root,
-                    &directory.hierarchy,
-                    &path,
-                    &directory.controllers,
-                    made,
-                )?;
-            }
-            let exists = !self.make_directory(&path, &directory.hierarchy, made)?;
+            let exists = !self.make_directory(directory, &path, made)?;
             let levels = made.len() - before - usize::from(!exists);
             let record = &mut self.record.directories[index];
             record.levels = record.levels.max(levels);
@@ -156,41 +161,46 @@ impl Cgroup {
         self.write_all(plan, Phase::BeforeJoin)
     }
 
-    /// Makes a directory and the levels above it where they are missing; whether it is new.
+    /// Makes a directory, and the levels above it where they are missing; whether it is new.
     fn make_directory(
         &self,
+        directory: &Directory,
         path: &str,
-        hierarchy: &str,
         made: &mut Vec<String>,
     ) -> Result<bool, CgroupError> {
-        for _ in 0..RACES {
-            match self.mkdir(path, made) {
-                Ok(()) => return Ok(true),
-                Err(Errno::EXIST) => return Ok(false),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(CgroupError::kernel("create", self.shown(path), errno)),
-            }
-            let above = path.match_indices('/').map(|(end, _)| &path[..end]);
-            for level in above.filter(|level| level.len() > hierarchy.len()) {
-                match self.mkdir(level, made) {
-                    Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
-                    Err(errno) => {
-                        return Err(CgroupError::kernel("create", self.shown(level), errno));
-                    }
+        let mut attempt = 0;
+        loop {
+            match self.try_make_directory(directory, path, attempt, made) {
+                Err(error) if error.errno() == Some(Errno::NOENT) && attempt < RACES => {
+                    attempt += 1;
                 }
+                result => return result,
             }
         }
-        Err(CgroupError::kernel(
-            "create",
-            self.shown(path),
-            Errno::NOENT,
-        ))
     }
 
-    fn mkdir(&self, path: &str, made: &mut Vec<String>) -> Result<(), Errno> {
-        rustix::fs::mkdirat(&self.root, path, Mode::from_raw_mode(0o755))?;
-        made.push(path.to_owned());
-        Ok(())
+    fn try_make_directory(
+        &self,
+        directory: &Directory,
+        path: &str,
+        attempt: u32,
+        made: &mut Vec<String>,
+    ) -> Result<bool, CgroupError> {
+        let root = self.root.as_fd();
+        // Most often the levels are there; only v2 has something to do with them then.
+        if directory.version == Version::V2 || attempt > 0 {
+            let Directory {
+                hierarchy,
+                controllers,
+                ..
+            } = directory;
+            levels::prepare(root, &self.record.root, hierarchy, path, controllers, made)?;
+        }
+        match levels::mkdir(root, path, made) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(errno) => Err(CgroupError::kernel("create", self.shown(path), errno)),
+        }
     }
 
     fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {
@@ -218,15 +228,16 @@ impl Cgroup {
                 .writes
                 .iter()
                 .any(|w| w.directory == index && w.file == file);
-            if given {
-                self.inherited(parent(path), hierarchy, file)?;
+            if given && parent(path) == hierarchy {
                 continue;
             }
             if !self.fresh && !self.read(path, file)?.is_empty() {
                 continue;
             }
             let value = self.inherited(parent(path), hierarchy, file)?;
-            self.write_plain(path, file, &value)?;
+            if !given {
+                self.write_plain(path, file, &value)?;
+            }
         }
         Ok(())
     }
@@ -252,108 +263,5 @@ impl Cgroup {
         let path = format!("{directory}/{file}");
         file::write(self.root.as_fd(), &path, value)
             .map_err(|errno| CgroupError::write(self.shown(&path), value, errno))
-    }
-
-    fn write_all(&self, plan: &CgroupPlan, phase: Phase) -> Result<(), CgroupError> {
-        let mut writer = Writer {
-            cgroup: self,
-            last: None,
-        };
-        let mut put_off: Vec<&Write> = Vec::new();
-        for write in plan.writes.iter().filter(|write| write.phase == phase) {
-            if put_off
-                .first()
-                .is_some_and(|first| first.directory != write.directory)
-            {
-                writer.write_again(&mut put_off)?;
-            }
-            match writer.write(write) {
-                Err(Errno::INVAL) if write.retry => put_off.push(write),
-                result => result.map_err(|errno| self.refused(write, errno))?,
-            }
-        }
-        writer.write_again(&mut put_off)
-    }
-
-    /// Says what it means that the kernel refused a limit.
-    fn refused(&self, write: &Write, errno: Errno) -> CgroupError {
-        let path = self.shown(&format!(
-            "{}/{}",
-            self.directories[write.directory], write.file
-        ));
-        let error = CgroupError::write(path, &write.value, errno).at(&write.pointer);
-        let file = write.file.as_ref();
-        match errno {
-            Errno::BUSY if file.starts_with("memory.") => {
-                error.hint("more memory than this is in use already")
-            }
-            Errno::ACCESS | Errno::INVAL | Errno::RANGE | Errno::NODEV
-                if file.starts_with("cpuset.") =>
-            {
-                error.hint("not all of these are available to the cgroup above")
-            }
-            Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
-                error.hint("the value is out of range or more than the cgroup above has")
-            }
-            Errno::NODEV if write.value.contains(':') => error.hint("there is no such device"),
-            Errno::NOENT => error.hint("the kernel does not have this limit"),
-            _ => error,
-        }
-    }
-}
-
-/// Writes values, and keeps a file open while the values are for the same one.
-struct Writer<'c> {
-    cgroup: &'c Cgroup,
-    last: Option<(usize, String, OwnedFd)>,
-}
-
-impl Writer<'_> {
-    fn write(&mut self, write: &Write) -> Result<(), Errno> {
-        if let Some(usage) = write.above {
-            self.check_above(write, usage)?;
-        }
-        match (
-            self.write_one(write.directory, &write.file, &write.value),
-            &write.missing,
-        ) {
-            (Err(Errno::NOENT), Missing::Skip) => Ok(()),
-            (Err(Errno::NOENT), Missing::Instead(file, value)) => {
-                self.write_one(write.directory, file, value)
-            }
-            (result, _) => result,
-        }
-    }
-
-    fn write_one(&mut self, directory: usize, file: &str, value: &str) -> Result<(), Errno> {
-        let known = matches!(&self.last, Some((d, f, _)) if *d == directory && f == file);
-        if !known {
-            let path = format!("{}/{file}", self.cgroup.directories[directory]);
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let open = rustix::fs::openat(&self.cgroup.root, path, flags, Mode::empty())?;
-            self.last = Some((directory, file.to_owned(), open));
-        }
-        match &self.last {
-            Some((_, _, open)) => file::write_to(open.as_fd(), value),
-            None => Err(Errno::NOENT),
-        }
-    }
-
-    /// Refuses a limit below what is in use, with the errno that v1 has for it.
-    fn check_above(&self, write: &Write, usage: &str) -> Result<(), Errno> {
-        let path = format!("{}/{usage}", self.cgroup.directories[write.directory]);
-        let usage = file::read(self.cgroup.root.as_fd(), &path)?;
-        match (write.value.parse::<u64>(), usage.parse::<u64>()) {
-            (Ok(limit), Ok(usage)) if limit <= usage => Err(Errno::BUSY),
-            _ => Ok(()),
-        }
-    }
-
-    fn write_again(&mut self, put_off: &mut Vec<&Write>) -> Result<(), CgroupError> {
-        for write in put_off.drain(..) {
-            self.write(write)
-                .map_err(|errno| self.cgroup.refused(write, errno))?;
-        }
-        Ok(())
     }
 }

@@ -7,7 +7,10 @@ use rustix::io::Errno;
 
 /// What could not be done, to which file, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CgroupError {
+pub struct CgroupError(Box<Failure>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failure {
     action: &'static str,
     path: String,
     value: Option<String>,
@@ -23,24 +26,28 @@ enum Reason {
 }
 
 impl CgroupError {
+    fn new(action: &'static str, path: String, reason: Reason) -> Self {
+        let (value, pointer, hint) = (None, None, None);
+        CgroupError(Box::new(Failure {
+            action,
+            path,
+            value,
+            pointer,
+            reason,
+            hint,
+        }))
+    }
+
     /// The kernel refused `action` ("create", "remove") on `path`.
     pub(super) fn kernel(action: &'static str, path: impl Into<String>, errno: Errno) -> Self {
-        CgroupError {
-            action,
-            path: path.into(),
-            value: None,
-            pointer: None,
-            reason: Reason::Kernel(errno),
-            hint: None,
-        }
+        Self::new(action, path.into(), Reason::Kernel(errno))
     }
 
     /// The kernel refused to write `value` to `path`.
     pub(super) fn write(path: impl Into<String>, value: &str, errno: Errno) -> Self {
-        CgroupError {
-            value: Some(value.to_owned()),
-            ..Self::kernel("write", path, errno)
-        }
+        let mut error = Self::kernel("write", path, errno);
+        error.0.value = Some(value.to_owned());
+        error
     }
 
     /// `path` is in a state that forbids `action`.
@@ -49,27 +56,24 @@ impl CgroupError {
         path: impl Into<String>,
         state: impl Into<String>,
     ) -> Self {
-        CgroupError {
-            reason: Reason::State(state.into()),
-            ..Self::kernel(action, path, Errno::IO)
-        }
+        Self::new(action, path.into(), Reason::State(state.into()))
     }
 
     /// The property of config.json that asked for it.
     pub(super) fn at(mut self, pointer: &str) -> Self {
-        self.pointer = Some(pointer.to_owned());
+        self.0.pointer = Some(pointer.to_owned());
         self
     }
 
     /// What the user can do about it, or what the errno means here.
     pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// The kernel's error number, if the kernel refused.
     pub fn errno(&self) -> Option<Errno> {
-        match self.reason {
+        match self.0.reason {
             Reason::Kernel(errno) => Some(errno),
             Reason::State(_) => None,
         }
@@ -77,30 +81,31 @@ impl CgroupError {
 
     /// The file or directory it is about.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// JSON pointer of the property that asked for it, if one did.
     pub fn pointer(&self) -> Option<&str> {
-        self.pointer.as_deref()
+        self.0.pointer.as_deref()
     }
 }
 
 impl fmt::Display for CgroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(pointer) = &self.pointer {
+        let failure = &self.0;
+        if let Some(pointer) = &failure.pointer {
             write!(f, "{pointer}: ")?;
         }
-        write!(f, "cannot {} ", self.action)?;
-        if let Some(value) = &self.value {
+        write!(f, "cannot {} ", failure.action)?;
+        if let Some(value) = &failure.value {
             write!(f, "\"{value}\" to ")?;
         }
-        write!(f, "{}: ", self.path)?;
-        match &self.reason {
+        write!(f, "{}: ", failure.path)?;
+        match &failure.reason {
             Reason::Kernel(errno) => write!(f, "{errno}")?,
             Reason::State(state) => f.write_str(state)?,
         }
-        match &self.hint {
+        match &failure.hint {
             Some(hint) => write!(f, ": {hint}"),
             None => Ok(()),
         }

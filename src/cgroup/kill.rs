@@ -46,31 +46,36 @@ pub(super) fn kill_tree(
     if v2 && signal == libc::SIGKILL {
         // Linux 5.14: the whole tree at once, forks and frozen processes included.
         match file::write(CWD, &format!("{path}/cgroup.kill"), "1") {
-            Ok(()) | Err(Errno::NODEV) => return Ok(()),
+            // The dead need no thawing, but the cgroup would go on calling itself frozen.
+            Ok(()) => return thaw_tree(path, v2),
+            Err(Errno::NODEV) => return Ok(()),
             Err(_) => {}
         }
     }
     // What stands still cannot fork away. If it will not stand still, the passes have to do.
     let still = freezer && set_frozen(path, v2, true).is_ok();
     let sent = send_to_tree(path, signal, if still { 1 } else { PASSES });
-    if freezer {
-        thaw_tree(path, v2)?;
+    match (freezer, signal) {
+        (false, _) => {}
+        (true, libc::SIGKILL) => thaw_tree(path, v2)?,
+        (true, _) => thaw(path, v2)?,
     }
     sent
 }
 
 /// Thaws `path` and what the container itself froze beneath it: a frozen process of v1 does not
-/// die.
+/// die. One that is gone is no error.
 fn thaw_tree(path: &str, v2: bool) -> Result<(), CgroupError> {
-    for directory in members::tree(path)? {
-        match set_frozen(&directory, v2, false) {
-            Err(error) if !matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {
-                return Err(error);
-            }
-            _ => {}
-        }
+    members::tree(path)?
+        .iter()
+        .try_for_each(|directory| thaw(directory, v2))
+}
+
+fn thaw(path: &str, v2: bool) -> Result<(), CgroupError> {
+    match set_frozen(path, v2, false) {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// Signals what is found, again and again until nothing new is found.

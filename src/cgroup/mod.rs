@@ -9,13 +9,14 @@ mod error;
 mod file;
 mod freeze;
 mod kill;
+mod levels;
+mod limits;
 mod members;
 mod probe;
 mod record;
 mod remove;
 #[cfg(test)]
 mod tests;
-mod v2;
 
 pub use create::Cgroup;
 pub use error::CgroupError;

@@ -67,8 +67,10 @@ impl Cgroupfs {
             members::refuse_used(&record, reference)?;
             return Ok(record);
         }
-        if plan.path.contains('/') && !self.exists(parent(&own))? {
-            for index in 0..record.directories.len() {
+        let missing = plan.path.contains('/') && !self.exists(parent(&own))?;
+        for index in 0..record.directories.len() {
+            // v2 beside v1 is used by few containers, so it is no surprise if it lacks levels.
+            if missing || (record.directories[index].v2 && record.directories.len() > 1) {
                 record.directories[index].levels = self.missing_levels(&record, index)?;
             }
         }

@@ -75,7 +75,7 @@ impl Record {
 }
 
 /// Removes `path` and all beneath it, or gives the first directory that is busy.
-fn rmdir_tree(path: &str) -> Result<Option<String>, CgroupError> {
+pub(super) fn rmdir_tree(path: &str) -> Result<Option<String>, CgroupError> {
     for directory in members::tree(path)?.into_iter().rev() {
         match rmdir(&directory) {
             Ok(()) => {}

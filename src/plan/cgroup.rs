@@ -76,7 +76,7 @@ pub struct Controller {
     /// `memory`, `pids` and so on.
     pub name: String,
     /// Pointer of the limit that needs it; without one it is only wanted for statistics.
-    pub needed_by: Option<Cow<'static, str>>,
+    pub needed_by: Option<String>,
 }
 
 /// One value that is written into one file.

@@ -116,7 +116,7 @@ impl<'h> Builder<'h> {
         &mut self,
         v1: &str,
         v2: &str,
-        pointer: &Cow<'static, str>,
+        pointer: &str,
     ) -> Result<Place, ResourceError> {
         if let Some(directory) = self.host.hierarchy_of(v1) {
             return Ok(Place {
@@ -132,7 +132,7 @@ impl<'h> Builder<'h> {
         let Some(directory) = directory else {
             let name = if self.host.is_unified() { v2 } else { v1 };
             return Err(ResourceError::new(
-                pointer.as_ref(),
+                pointer,
                 format!(
                     "the cgroup controller \"{name}\", which this limit needs, is not available on this host"
                 ),
@@ -144,11 +144,11 @@ impl<'h> Builder<'h> {
             .find(|controller| controller.name == v2)
         {
             Some(known) => {
-                known.needed_by.get_or_insert_with(|| pointer.clone());
+                known.needed_by.get_or_insert_with(|| pointer.to_owned());
             }
             None => controllers.push(Controller {
                 name: v2.to_owned(),
-                needed_by: Some(pointer.clone()),
+                needed_by: Some(pointer.to_owned()),
             }),
         }
         Ok(Place {
@@ -190,9 +190,4 @@ impl<'h> Builder<'h> {
     pub(super) fn finish(self) -> CgroupPlan {
         self.plan
     }
-}
-
-/// A pointer beneath `linux.resources`.
-pub(super) fn pointer(name: &'static str) -> Cow<'static, str> {
-    Cow::Borrowed(name)
 }

@@ -1,6 +1,6 @@
 //! `linux.resources.cpu`: time and cpuset.
 
-use super::builder::{Builder, Place, pointer};
+use super::builder::{Builder, Place};
 use super::{Missing, Phase, ResourceError, Version};
 use crate::config::spec::{Cpu, Text};
 
@@ -36,7 +36,7 @@ fn plan_set(
     let Some(list) = list.filter(|list| !list.is_empty()) else {
         return Ok(());
     };
-    let place = b.place("cpuset", "cpuset", &pointer(at))?;
+    let place = b.place("cpuset", "cpuset", at)?;
     let write = b.write(place, file, list, at);
     if place.version == Version::V1 {
         write.phase = Phase::BeforeJoin;
@@ -58,7 +58,7 @@ fn plan_time(b: &mut Builder, cpu: &Cpu) -> Result<(), ResourceError> {
     let Some(first) = time.first() else {
         return Ok(());
     };
-    let place = b.place("cpu", "cpu", &pointer(first))?;
+    let place = b.place("cpu", "cpu", first)?;
     match place.version {
         Version::V1 => time.plan_v1(b, place),
         Version::V2 => {

@@ -8,6 +8,8 @@ use super::{DeviceProgram, ResourceError, Version};
 use crate::config::spec::{Device, DeviceRule};
 
 mod program;
+#[cfg(test)]
+mod tests;
 mod v1;
 
 const DEVICES: &str = "/linux/resources/devices";
@@ -168,20 +170,54 @@ pub(super) fn plan(
     }
 }
 
+/// A rule that every container has.
+struct Default {
+    nodes: Nodes,
+    access: Access,
+    /// The node's path, if it has a certain one.
+    path: &'static str,
+}
+
+const fn char_device(major: u32, minor: Option<u32>, path: &'static str) -> Default {
+    let nodes = Nodes {
+        kind: Kind::Char,
+        major: Some(major),
+        minor,
+    };
+    Default {
+        nodes,
+        access: Access::ALL,
+        path,
+    }
+}
+
+const fn making(kind: Kind) -> Default {
+    Default {
+        nodes: Nodes {
+            kind,
+            major: None,
+            minor: None,
+        },
+        access: Access::MKNOD,
+        path: "",
+    }
+}
+
 /// What every container may use, after the rules of config.json, so that they cannot take it away:
 /// the same list at the same place as in runc (specconv.AllowedDevices). A node that config.json
 /// makes itself at the same path loses its default.
-const DEFAULTS: [(Kind, Option<u32>, Option<u32>, Access, &str); 10] = [
-    (Kind::Char, None, None, Access::MKNOD, ""),
-    (Kind::Block, None, None, Access::MKNOD, ""),
-    (Kind::Char, Some(1), Some(3), Access::ALL, "/dev/null"),
-    (Kind::Char, Some(1), Some(8), Access::ALL, "/dev/random"),
-    (Kind::Char, Some(1), Some(7), Access::ALL, "/dev/full"),
-    (Kind::Char, Some(5), Some(0), Access::ALL, "/dev/tty"),
-    (Kind::Char, Some(1), Some(5), Access::ALL, "/dev/zero"),
-    (Kind::Char, Some(1), Some(9), Access::ALL, "/dev/urandom"),
-    (Kind::Char, Some(136), None, Access::ALL, ""),
-    (Kind::Char, Some(5), Some(2), Access::ALL, ""),
+const DEFAULTS: [Default; 10] = [
+    making(Kind::Char),
+    making(Kind::Block),
+    char_device(1, Some(3), "/dev/null"),
+    char_device(1, Some(8), "/dev/random"),
+    char_device(1, Some(7), "/dev/full"),
+    char_device(5, Some(0), "/dev/tty"),
+    char_device(1, Some(5), "/dev/zero"),
+    char_device(1, Some(9), "/dev/urandom"),
+    // The terminals of devpts, and ptmx that opens them.
+    char_device(136, None, ""),
+    char_device(5, Some(2), ""),
 ];
 
 /// The rules of config.json, followed by the default ones.
@@ -190,11 +226,16 @@ fn rules(given: &[DeviceRule], made: &[Device]) -> Result<Vec<Rule>, ResourceErr
     for (index, rule) in given.iter().enumerate() {
         rules.push(parse(index, rule)?);
     }
-    for (kind, major, minor, access, path) in DEFAULTS {
+    for Default {
+        nodes,
+        access,
+        path,
+    } in DEFAULTS
+    {
         if path.is_empty() || !made.iter().any(|device| device.path == path) {
             rules.push(Rule {
                 allow: true,
-                nodes: Nodes { kind, major, minor },
+                nodes,
                 access,
                 pointer: Cow::Borrowed(DEVICES),
             });

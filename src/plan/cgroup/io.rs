@@ -106,7 +106,7 @@ fn checked(
             format!("{weight} is out of range: 10 to 1000"),
         ));
     }
-    let place = b.place("blkio", "io", &Cow::Owned(at.clone()))?;
+    let place = b.place("blkio", "io", &at)?;
     Ok(Some((weight, at, place)))
 }
 

@@ -1,6 +1,6 @@
 //! `linux.resources.memory`.
 
-use super::builder::{Builder, Place, pointer};
+use super::builder::{Builder, Place};
 use super::{Missing, ResourceError, Version};
 use crate::config::spec::Memory;
 
@@ -19,6 +19,24 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
         swap: set(memory.swap),
         reservation: set(memory.reservation),
     };
+    for (value, at) in [
+        (limits.limit, LIMIT),
+        (limits.swap, SWAP),
+        (limits.reservation, RESERVATION),
+    ] {
+        if let Some(value) = value.filter(|value| *value < -1) {
+            let message = format!("{value} is neither a number of bytes nor -1 (no limit)");
+            return Err(ResourceError::new(at, message));
+        }
+    }
+    if let (Some(limit), Some(swap)) = (limits.limit, limits.swap)
+        && (0..limit).contains(&swap)
+    {
+        let message = format!(
+            "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
+        );
+        return Err(ResourceError::new(SWAP, message));
+    }
     // Go's encoder writes -1 as the largest unsigned number; runc takes it for "not set".
     let swappiness = memory.swappiness.filter(|value| *value != u64::MAX);
     if let Some(value) = swappiness.filter(|value| *value > 100) {
@@ -54,7 +72,7 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
     let Some((_, first)) = first.into_iter().find(|(set, _)| *set) else {
         return Ok(());
     };
-    let place = b.place("memory", "memory", &pointer(first))?;
+    let place = b.place("memory", "memory", first)?;
     match place.version {
         Version::V1 => {
             limits.plan_v1(b, place);
@@ -144,9 +162,6 @@ impl Limits {
             (Some(swap), Some(-1)) => Ok(Some((swap, SWAP))),
             (Some(swap), None) => error(format!(
                 "{swap} limits memory and swap together, so memory.limit has to be given as well"
-            )),
-            (Some(swap), Some(limit)) if swap < limit => error(format!(
-                "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
             )),
             (Some(swap), Some(limit)) => Ok(Some((swap - limit, SWAP))),
         }

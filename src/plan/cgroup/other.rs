@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::builder::{Builder, Place, pointer};
+use super::builder::{Builder, Place};
 use super::{Missing, ResourceError, Version};
 use crate::config::spec::Resources;
 
@@ -22,7 +22,7 @@ fn plan_pids(b: &mut Builder, resources: &Resources) -> Result<(), ResourceError
     let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit) else {
         return Ok(());
     };
-    let place = b.place("pids", "pids", &pointer(PIDS))?;
+    let place = b.place("pids", "pids", PIDS)?;
     // 0 is a limit, since runc 1.4: no further task. It is set after the init has joined.
     let value = if limit < 0 {
         "max".to_owned()
@@ -82,7 +82,7 @@ fn plan_network(b: &mut Builder, resources: &Resources) -> Result<(), ResourceEr
         return Ok(());
     }
     if let Some(class_id) = class_id {
-        let place = b.place("net_cls", "net_cls", &pointer(CLASS_ID))?;
+        let place = b.place("net_cls", "net_cls", CLASS_ID)?;
         b.write(place, "net_cls.classid", class_id, CLASS_ID);
     }
     for (index, interface) in network.priorities.iter().enumerate() {

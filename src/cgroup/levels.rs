@@ -1,4 +1,4 @@
-//! Enabling controllers for a cgroup of v2.
+//! The levels above a cgroup: making them, and enabling the controllers of v2 on them.
 
 use std::os::fd::BorrowedFd;
 
@@ -15,7 +15,7 @@ use crate::plan::cgroup::Controller;
 ///
 /// `hierarchy` is the directory of the hierarchy's root, both are relative to `root`, whose name
 /// for messages is `shown`.
-pub(super) fn prepare_levels(
+pub(super) fn prepare(
     root: BorrowedFd,
     shown: &str,
     hierarchy: &str,
@@ -30,8 +30,10 @@ pub(super) fn prepare_levels(
         levels.push(level);
     }
     for level in levels.into_iter().rev() {
-        if level != hierarchy && controllers.is_empty() {
-            make(root, shown, level, made)?;
+        if controllers.is_empty() {
+            if level != hierarchy {
+                make(root, shown, level, made)?;
+            }
             continue;
         }
         let file = join(level, "cgroup.subtree_control");
@@ -55,18 +57,24 @@ fn make(
     level: &str,
     made: &mut Vec<String>,
 ) -> Result<(), CgroupError> {
-    match rustix::fs::mkdirat(root, level, Mode::from_raw_mode(0o755)) {
-        Ok(()) => {
-            made.push(level.to_owned());
-            Ok(())
-        }
-        Err(Errno::EXIST) => Ok(()),
+    match mkdir(root, level, made) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(CgroupError::kernel(
             "create",
             format!("{shown}/{level}"),
             errno,
         )),
     }
+}
+
+/// Makes a directory and notes that it was made.
+pub(super) fn mkdir(root: BorrowedFd, path: &str, made: &mut Vec<String>) -> Result<(), Errno> {
+    rustix::fs::mkdirat(root, path, Mode::from_raw_mode(0o755))?;
+    // A level that somebody else's delete took away is made a second time.
+    if !made.iter().any(|known| known == path) {
+        made.push(path.to_owned());
+    }
+    Ok(())
 }
 
 fn join(directory: &str, name: &str) -> String {

@@ -1,0 +1,133 @@
+//! Writing a container's limits into the files of its cgroup.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Cgroup, CgroupError, devices, file};
+use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Write};
+
+impl Cgroup {
+    /// Writes the limits and attaches the device program; to be called once the init has joined.
+    ///
+    /// # Errors
+    /// The first limit that the kernel refuses. The caller removes the cgroup.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
+        self.write_all(plan, Phase::AfterJoin)?;
+        match (&plan.device_program, &self.v2) {
+            (Some(program), Some(directory)) => {
+                let path = self.shown(&self.directories[program.directory]);
+                devices::attach(directory.as_fd(), &path, program, self.fresh)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the values of one phase.
+    pub(super) fn write_all(&self, plan: &CgroupPlan, phase: Phase) -> Result<(), CgroupError> {
+        let mut writer = Writer {
+            cgroup: self,
+            last: None,
+        };
+        let mut put_off: Vec<&Write> = Vec::new();
+        for write in plan.writes.iter().filter(|write| write.phase == phase) {
+            if put_off
+                .first()
+                .is_some_and(|first| first.directory != write.directory)
+            {
+                writer.write_again(&mut put_off)?;
+            }
+            match writer.write(write) {
+                Err(Errno::INVAL) if write.retry => put_off.push(write),
+                result => result.map_err(|errno| self.refused(write, errno))?,
+            }
+        }
+        writer.write_again(&mut put_off)
+    }
+
+    /// Says what it means that the kernel refused a limit.
+    fn refused(&self, write: &Write, errno: Errno) -> CgroupError {
+        let path = self.shown(&format!(
+            "{}/{}",
+            self.directories[write.directory], write.file
+        ));
+        let error = CgroupError::write(path, &write.value, errno).at(&write.pointer);
+        let file = write.file.as_ref();
+        match errno {
+            Errno::BUSY if file.starts_with("memory.") => {
+                error.hint("more memory than this is in use already")
+            }
+            Errno::ACCESS | Errno::INVAL | Errno::RANGE | Errno::NODEV
+                if file.starts_with("cpuset.") =>
+            {
+                error.hint("not all of these are available to the cgroup above")
+            }
+            Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
+                error.hint("the value is out of range or more than the cgroup above has")
+            }
+            Errno::NODEV if write.value.contains(':') => error.hint("there is no such device"),
+            Errno::NOENT => error.hint("the kernel does not have this limit"),
+            _ => error,
+        }
+    }
+}
+
+/// Writes values, and keeps a file open while the values are for the same one.
+struct Writer<'c> {
+    cgroup: &'c Cgroup,
+    last: Option<(usize, String, OwnedFd)>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, write: &Write) -> Result<(), Errno> {
+        if let Some(usage) = write.above {
+            self.check_above(write, usage)?;
+        }
+        match (
+            self.write_one(write.directory, &write.file, &write.value),
+            &write.missing,
+        ) {
+            (Err(Errno::NOENT), Missing::Skip) => Ok(()),
+            (Err(Errno::NOENT), Missing::Instead(file, value)) => {
+                self.write_one(write.directory, file, value)
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn write_one(&mut self, directory: usize, file: &str, value: &str) -> Result<(), Errno> {
+        let known = matches!(&self.last, Some((d, f, _)) if *d == directory && f == file);
+        if !known {
+            let path = format!("{}/{file}", self.cgroup.directories[directory]);
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            let open = rustix::fs::openat(&self.cgroup.root, path, flags, Mode::empty())?;
+            self.last = Some((directory, file.to_owned(), open));
+        }
+        match &self.last {
+            Some((_, _, open)) => file::write_to(open.as_fd(), value),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    /// Refuses a limit below what is in use, with the errno that v1 has for it.
+    fn check_above(&self, write: &Write, usage: &str) -> Result<(), Errno> {
+        let path = format!("{}/{usage}", self.cgroup.directories[write.directory]);
+        // Without the number there is nothing to compare with.
+        let Ok(usage) = file::read(self.cgroup.root.as_fd(), &path) else {
+            return Ok(());
+        };
+        match (write.value.parse::<u64>(), usage.parse::<u64>()) {
+            (Ok(limit), Ok(usage)) if limit <= usage => Err(Errno::BUSY),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_again(&mut self, put_off: &mut Vec<&Write>) -> Result<(), CgroupError> {
+        for write in put_off.drain(..) {
+            self.write(write)
+                .map_err(|errno| self.cgroup.refused(write, errno))?;
+        }
+        Ok(())
+    }
+}
