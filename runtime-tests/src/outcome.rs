@@ -87,12 +87,15 @@ macro_rules! check {
 /// Fails the test unless both values are equal; shows both.
 #[macro_export]
 macro_rules! check_eq {
-    ($found:expr, $wanted:expr, $($what:tt)+) => {{
-        let (found, wanted) = (&$found, &$wanted);
-        if *found != *wanted {
-            return Err($crate::outcome::Stop::Fail(format!(
-                "{}: found {found:?}, wanted {wanted:?}", format!($($what)+)
-            )));
+    ($found:expr, $wanted:expr, $($what:tt)+) => {
+        match (&$found, &$wanted) {
+            (found, wanted) => {
+                if *found != *wanted {
+                    return Err($crate::outcome::Stop::Fail(format!(
+                        "{}: found {found:?}, wanted {wanted:?}", format!($($what)+)
+                    )));
+                }
+            }
         }
-    }};
+    };
 }
