@@ -1,9 +1,15 @@
 //! The tests, one file per topic; each name states a promise.
 
+mod capabilities;
+mod devices;
+mod engines;
 mod foreground;
+mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
+mod process;
+mod seccomp;
 
 use crate::suite::Test;
 
@@ -13,4 +19,10 @@ pub const ALL: &[&[Test]] = &[
     foreground::TESTS,
     namespaces::TESTS,
     mounts::TESTS,
+    devices::TESTS,
+    process::TESTS,
+    capabilities::TESTS,
+    seccomp::TESTS,
+    hooks::TESTS,
+    engines::TESTS,
 ];
