@@ -109,12 +109,6 @@ impl<'a> Cmd<'a> {
         self
     }
 
-    /// Gives the command this stdin (`/dev/null` otherwise).
-    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Cmd<'a> {
-        self.stdin = Some(stdin.into());
-        self
-    }
-
     /// Keeps stdout and stderr in `PATH.out` and `PATH.err`, where the
     /// container's own output ends up too when it outlives the command.
     pub fn output(mut self, path: PathBuf) -> Cmd<'a> {

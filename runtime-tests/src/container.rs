@@ -96,12 +96,6 @@ impl<'a> Container<'a> {
             .because("pid")
     }
 
-    /// Waits for the container's process to end, collects it as its subreaper and
-    /// returns its exit code (128 + signal).
-    pub fn wait(&self) -> Outcome<i32> {
-        self.wait_pid(self.pid()?)
-    }
-
     /// As `wait`, for a pid that is known already.
     pub fn wait_pid(&self, pid: i32) -> Outcome<i32> {
         match procs::reap(pid, ENDING) {

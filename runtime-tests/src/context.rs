@@ -80,15 +80,6 @@ impl Ctx {
         Ok(())
     }
 
-    /// Whether containers are made on cgroup v1 here.
-    pub fn on_v1(&self) -> bool {
-        !self.pure_v2.load(Ordering::Relaxed)
-            && self
-                .hierarchies
-                .iter()
-                .any(|h| h.controllers == ["memory"] || h.controllers == ["pids"])
-    }
-
     /// The v1 hierarchy of a controller; skips the test where there is none.
     pub fn v1(&self, controller: &str) -> Outcome<&Hierarchy> {
         match self

@@ -182,7 +182,8 @@ fn default_devices_are_allowed_though_all_are_denied(ctx: &Ctx) -> Outcome {
 
 fn read_and_write_are_allowed_one_by_one(ctx: &Ctx) -> Outcome {
     ctx.v1("devices")?;
-    let node = json!({"path": "/dev/f", "type": "c", "major": FUSE.0, "minor": FUSE.1, "fileMode": 0o666});
+    let node =
+        json!({"path": "/dev/f", "type": "c", "major": FUSE.0, "minor": FUSE.1, "fileMode": 0o666});
     for (access, r, w) in [("r", 0, libc::EPERM), ("w", libc::EPERM, 0), ("rw", 0, 0)] {
         let rule =
             json!({"allow": true, "type": "c", "major": FUSE.0, "minor": FUSE.1, "access": access});
