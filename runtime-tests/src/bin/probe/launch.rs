@@ -1,0 +1,73 @@
+//! `probe as [--cgroup2] [--groups N,N] [--umask OCTAL] [--ignore N] [--block N]
+//! [--ambient] [--] COMMAND...`: changes itself as asked, then executes the command; so tests
+//! start the runtime from surroundings that must not leak into a container.
+
+use crate::raw;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Runs as a launcher; returns only on failure.
+pub fn run(args: &[&str]) -> io::Result<()> {
+    raw::default(libc::SIGPIPE);
+    let mut args = args.iter();
+    let bad = |what: &str| io::Error::other(format!("{what} is missing or malformed"));
+    while let Some(&arg) = args.next() {
+        match arg {
+            "--cgroup2" => pure_cgroup2()?,
+            "--groups" => {
+                let list = args.next().ok_or_else(|| bad("--groups"))?;
+                let groups: Vec<rustix::process::Gid> = list
+                    .split(',')
+                    .filter_map(|n| n.parse().ok())
+                    .map(rustix::process::Gid::from_raw)
+                    .collect();
+                rustix::thread::set_thread_groups(&groups)?;
+            }
+            "--umask" => {
+                let text = args.next().ok_or_else(|| bad("--umask"))?;
+                let mode = u32::from_str_radix(text, 8).map_err(|_| bad("--umask"))?;
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(mode));
+            }
+            "--ignore" | "--block" => {
+                let signal = args
+                    .next()
+                    .and_then(|n| n.parse().ok())
+                    .ok_or_else(|| bad(arg))?;
+                if arg == "--ignore" {
+                    raw::ignore(signal);
+                } else {
+                    raw::block(&[signal]);
+                }
+            }
+            "--" => return exec(args.as_slice()),
+            _ => {
+                let mut command = vec![arg];
+                command.extend(args.as_slice());
+                return exec(&command);
+            }
+        }
+    }
+    Err(bad("the command"))
+}
+
+fn exec(argv: &[&str]) -> io::Result<()> {
+    let (program, args) = argv
+        .split_first()
+        .ok_or_else(|| io::Error::other("no command"))?;
+    Err(Command::new(program).args(args).exec())
+}
+
+/// In a mount namespace of its own, replaces what is on /sys/fs/cgroup by cgroup2.
+fn pure_cgroup2() -> io::Result<()> {
+    const POINT: &str = "/sys/fs/cgroup";
+    raw::unshare_mounts()?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private)?;
+    unmount(POINT, UnmountFlags::DETACH)?;
+    mount("cgroup2", POINT, "cgroup2", MountFlags::empty(), None)?;
+    Ok(())
+}

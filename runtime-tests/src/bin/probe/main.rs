@@ -1,0 +1,49 @@
+//! The helper program of the tests: one static binary that runs inside
+//! containers (and as a hook, or in front of the runtime) and does one thing.
+//!
+//! `facts` prints what the process sees; the other words act. Results are one
+//! line of JSON on stdout unless said otherwise.
+
+mod acts;
+mod facts;
+mod hook;
+mod launch;
+mod raw;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (word, rest) = match words.split_first() {
+        Some((word, rest)) => (*word, rest),
+        None => ("", &[][..]),
+    };
+    let done = match word {
+        "facts" => facts::print(),
+        "syscall" => acts::syscall(rest, false),
+        "syscall32" => acts::syscall(rest, true),
+        "open" => acts::open(rest),
+        "mknod" => acts::mknod(rest),
+        "exit" => acts::exit(rest),
+        "catch" => acts::catch(rest),
+        "ignore" => acts::ignore(rest),
+        "write" => acts::write(rest),
+        "echo" => acts::echo(),
+        "eat" => acts::eat(rest),
+        "fork" => acts::fork(rest),
+        "orphan" => acts::orphan(rest),
+        "winsize" => acts::winsize(rest),
+        "threads" => acts::threads(),
+        "hook" => hook::run(rest),
+        "as" => launch::run(rest),
+        _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("probe {word}: {error}");
+            ExitCode::from(99)
+        }
+    }
+}

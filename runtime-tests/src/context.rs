@@ -1,0 +1,198 @@
+//! The surroundings of one test: its folder, state root, cgroup prefix, and the
+//! record of what it did, shown when it fails.
+
+use crate::cgroups::{self, Hierarchy};
+use crate::command::Cmd;
+use crate::outcome::{Outcome, fail, skip};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Everything a test needs; shared with the thread that watches the time limit.
+pub struct Ctx {
+    /// The runtime under test.
+    pub runtime: PathBuf,
+    /// The static helper program, on the host.
+    pub probe: PathBuf,
+    /// The test's own folder; world-readable, so that mapped users can enter.
+    pub dir: PathBuf,
+    /// The rootfs of this run that bundles take their files from.
+    pub base: PathBuf,
+    /// The cgroup above all containers of the test, such as `/corten-tests/4711-3`.
+    pub prefix: String,
+    /// The hierarchies of the machine.
+    pub hierarchies: Vec<Hierarchy>,
+    /// Whether the runtime is started where `/sys/fs/cgroup` is a bare cgroup2.
+    pub pure_v2: AtomicBool,
+    counter: AtomicUsize,
+    log: Mutex<Vec<String>>,
+    created: Mutex<Vec<String>>,
+}
+
+impl Ctx {
+    /// Surroundings in `run_dir/index`, which is made here.
+    pub fn new(runtime: PathBuf, run_dir: &Path, index: usize) -> Outcome<Ctx> {
+        let dir = run_dir.join(index.to_string());
+        std::fs::create_dir_all(dir.join("state"))?;
+        let run = run_dir.file_name().unwrap_or_default().to_string_lossy();
+        let run = run.rsplit('.').next().unwrap_or_default().to_string();
+        Ok(Ctx {
+            runtime,
+            probe: crate::rootfs::find_probe()?,
+            dir,
+            base: run_dir.join("base"),
+            prefix: format!("/corten-tests/{run}-{index}"),
+            hierarchies: cgroups::hierarchies(),
+            pure_v2: AtomicBool::new(false),
+            counter: AtomicUsize::new(0),
+            log: Mutex::new(Vec::new()),
+            created: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The directory given to the runtime as `--root`.
+    pub fn state_root(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// A number that no other caller in this test has got.
+    pub fn next(&self) -> usize {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The runtime with `--root` and these arguments.
+    pub fn rt<S: AsRef<str>>(&self, args: &[S]) -> Cmd<'_> {
+        Cmd::runtime(self, args)
+    }
+
+    /// A program of the host.
+    pub fn host<S: AsRef<str>>(&self, argv: &[S]) -> Cmd<'_> {
+        Cmd::host(self, argv)
+    }
+
+    /// From now on the runtime sees pure cgroup v2; skips where the kernel has none.
+    pub fn use_pure_v2(&self) -> Outcome {
+        if !self.hierarchies.iter().any(Hierarchy::is_v2) {
+            return skip("no cgroup2 hierarchy on this machine");
+        }
+        self.pure_v2.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The v1 hierarchy of a controller; skips the test where there is none.
+    pub fn v1(&self, controller: &str) -> Outcome<&Hierarchy> {
+        match self
+            .hierarchies
+            .iter()
+            .find(|h| h.controllers.iter().any(|c| c == controller))
+        {
+            Some(found) => Ok(found),
+            None => skip(format!(
+                "no cgroup v1 hierarchy of {controller} on this machine"
+            )),
+        }
+    }
+
+    /// The unified hierarchy; skips the test where it lacks the controller.
+    pub fn v2(&self, controller: &str) -> Outcome<&Hierarchy> {
+        let Some(found) = self.hierarchies.iter().find(|h| h.is_v2()) else {
+            return skip("no cgroup2 hierarchy on this machine");
+        };
+        let has = std::fs::read_to_string(found.mount.join("cgroup.controllers"))?;
+        if controller.is_empty() || has.split_whitespace().any(|c| c == controller) {
+            return Ok(found);
+        }
+        skip(format!(
+            "cgroup v2 has no {controller} controller on this machine"
+        ))
+    }
+
+    /// Where the cgroup `prefix/name` is in a hierarchy.
+    pub fn cgroup_dir(&self, hierarchy: &Hierarchy, name: &str) -> PathBuf {
+        let dir = hierarchy.mount.join(self.prefix.trim_start_matches('/'));
+        if name.is_empty() { dir } else { dir.join(name) }
+    }
+
+    /// Adds lines to the record; returns their place, for `amend`.
+    pub fn note(&self, text: impl Into<String>) -> usize {
+        let mut log = self
+            .log
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        log.push(text.into());
+        log.len() - 1
+    }
+
+    /// Completes a record, once it is known how the command ended.
+    pub fn amend(&self, place: usize, text: &str) {
+        let mut log = self
+            .log
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(entry) = log.get_mut(place) {
+            entry.push_str(text);
+        }
+    }
+
+    /// The record; long ones are cut in the middle.
+    pub fn story(&self) -> String {
+        let log = self
+            .log
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        const SHOWN: usize = 30;
+        if log.len() <= SHOWN {
+            return log.join("\n");
+        }
+        let cut = log.len() - SHOWN;
+        format!("({cut} earlier commands)\n{}", log[cut..].join("\n"))
+    }
+
+    /// Remembers a container that the harness deletes after the test.
+    pub fn created(&self, id: &str) {
+        let mut created = self
+            .created
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        created.push(id.to_string());
+    }
+
+    /// `delete --force` of each remembered container that is still there; each must succeed.
+    pub fn delete_created(&self) -> Outcome {
+        let created = {
+            let mut list = self
+                .created
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            std::mem::take(&mut *list)
+        };
+        for id in created {
+            if self.state_root().join(&id).exists() {
+                self.rt(&["delete", "--force", &id]).run()?.ok()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails unless no process, cgroup, mount or state file of this test is left.
+    pub fn nothing_left(&self) -> Outcome {
+        let left = crate::leaks::find(self);
+        if left.is_empty() {
+            return Ok(());
+        }
+        fail(format!("left behind:\n    {}", left.join("\n    ")))
+    }
+
+    /// Waits until the condition holds; fails with `what` after ten seconds.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Outcome {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !holds() {
+            if Instant::now() > end {
+                return fail(format!("waited 10 s in vain until {what}"));
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Verbs at the same time: one wins, none sees half a state, nothing hangs.
+
+use crate::bundle::Bundle;
+use crate::command::Running;
+use crate::context::Ctx;
+use crate::outcome::Outcome;
+use crate::{check, check_eq, tests};
+use serde_json::Value;
+
+tests!("locking":
+    of_creates_with_the_same_id_one_wins,
+    of_starts_of_the_same_container_one_wins,
+    deletes_at_the_same_time_all_end,
+    kill_and_delete_at_the_same_time_leave_nothing,
+    state_never_shows_half_a_container,
+    list_survives_containers_that_come_and_go,
+    containers_start_side_by_side,
+);
+
+const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
+
+/// Starts all, then waits for all; how many ended with 0.
+fn together(cmds: Vec<crate::command::Cmd>) -> Outcome<usize> {
+    let null = std::process::Stdio::null;
+    let mut all: Vec<Running> = cmds
+        .into_iter()
+        .map(|cmd| cmd.spawn_with(null(), null(), null()))
+        .collect::<Outcome<_>>()?;
+    let mut good = 0;
+    for run in &mut all {
+        good += usize::from(run.wait()? == 0);
+    }
+    Ok(good)
+}
+
+fn of_creates_with_the_same_id_one_wins(ctx: &Ctx) -> Outcome {
+    for _ in 0..3 {
+        let b = Bundle::new(ctx)?.args(&SLEEP);
+        let cmds = (0..6)
+            .map(|_| b.verb::<&str>("create", &[]))
+            .collect::<Outcome<_>>()?;
+        check_eq!(together(cmds)?, 1, "creates that succeeded");
+        let state = ctx.rt(&["state", &b.id]).run()?.ok()?;
+        check!(
+            state.stdout.contains("\"created\""),
+            "state after it: {}",
+            state.stdout
+        );
+        ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+        ctx.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn of_starts_of_the_same_container_one_wins(ctx: &Ctx) -> Outcome {
+    for _ in 0..3 {
+        let c = Bundle::new(ctx)?.args(&SLEEP).create()?;
+        let cmds = (0..6).map(|_| c.verb::<&str>(&["start"], &[])).collect();
+        check_eq!(together(cmds)?, 1, "starts that succeeded");
+        c.status_is("running")?;
+    }
+    Ok(())
+}
+
+fn deletes_at_the_same_time_all_end(ctx: &Ctx) -> Outcome {
+    for _ in 0..3 {
+        let c = Bundle::new(ctx)?.args(&SLEEP).detach()?;
+        let cmds = (0..6)
+            .map(|_| c.verb::<&str>(&["delete", "--force"], &[]))
+            .collect();
+        check_eq!(together(cmds)?, 6, "deletes with --force that succeeded");
+        ctx.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn kill_and_delete_at_the_same_time_leave_nothing(ctx: &Ctx) -> Outcome {
+    for _ in 0..5 {
+        let c = Bundle::new(ctx)?.args(&SLEEP).create()?;
+        let cmds = vec![
+            c.verb(&["kill"], &["KILL"]),
+            c.verb::<&str>(&["start"], &[]),
+            c.verb::<&str>(&["delete", "--force"], &[]),
+            c.verb::<&str>(&["state"], &[]),
+        ];
+        together(cmds)?;
+        c.delete_force()?.ok()?;
+        ctx.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn state_never_shows_half_a_container(ctx: &Ctx) -> Outcome {
+    for _ in 0..5 {
+        let b = Bundle::new(ctx)?.args(&SLEEP);
+        ctx.created(&b.id);
+        let null = std::process::Stdio::null;
+        let mut create = b
+            .verb::<&str>("create", &[])?
+            .spawn_with(null(), null(), null())?;
+        loop {
+            let over = create.child.try_wait()?.is_some();
+            let output = ctx.rt(&["state", &b.id]).run()?;
+            if output.code == 0 {
+                let state: Value = serde_json::from_str(&output.stdout)?;
+                let status = state["status"].as_str().unwrap_or_default().to_string();
+                check!(
+                    ["creating", "created"].contains(&status.as_str()),
+                    "status {status} during create"
+                );
+            } else {
+                output.refused()?.says(&["container does not exist"])?;
+                check!(!over, "no state after create");
+            }
+            if over {
+                break;
+            }
+        }
+        ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+        ctx.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn list_survives_containers_that_come_and_go(ctx: &Ctx) -> Outcome {
+    let null = std::process::Stdio::null;
+    for _ in 0..3 {
+        let bundles = (0..4)
+            .map(|_| Bundle::new(ctx))
+            .collect::<Outcome<Vec<_>>>()?;
+        let mut runs = Vec::new();
+        for b in &bundles {
+            runs.push(
+                b.verb::<&str>("run", &[])?
+                    .spawn_with(null(), null(), null())?,
+            );
+        }
+        while runs
+            .iter_mut()
+            .any(|run| matches!(run.child.try_wait(), Ok(None)))
+        {
+            let output = ctx.rt(&["list", "--format", "json"]).run()?.ok()?;
+            let _: Value = serde_json::from_str(&output.stdout)?;
+        }
+    }
+    ctx.nothing_left()
+}
+
+fn containers_start_side_by_side(ctx: &Ctx) -> Outcome {
+    let bundles = (0..12)
+        .map(|_| Ok(Bundle::new(ctx)?.args(&["/bin/true"])))
+        .collect::<Outcome<Vec<_>>>()?;
+    let cmds = bundles
+        .iter()
+        .map(|b| b.verb::<&str>("run", &[]))
+        .collect::<Outcome<_>>()?;
+    check_eq!(together(cmds)?, bundles.len(), "runs that succeeded");
+    ctx.nothing_left()
+}

@@ -1,0 +1,44 @@
+//! The tests, one file per topic; each name states a promise.
+
+mod bad_input;
+mod capabilities;
+mod cgroup_v1;
+mod cgroup_v2;
+mod devices;
+mod engines;
+mod foreground;
+mod hooks;
+mod killed;
+mod lifecycle;
+mod locking;
+mod mounts;
+mod namespaces;
+mod output;
+mod process;
+mod seccomp;
+mod security;
+mod terminal;
+
+use crate::suite::Test;
+
+/// All topics.
+pub const ALL: &[&[Test]] = &[
+    lifecycle::TESTS,
+    foreground::TESTS,
+    terminal::TESTS,
+    namespaces::TESTS,
+    mounts::TESTS,
+    devices::TESTS,
+    process::TESTS,
+    capabilities::TESTS,
+    seccomp::TESTS,
+    hooks::TESTS,
+    cgroup_v1::TESTS,
+    cgroup_v2::TESTS,
+    bad_input::TESTS,
+    output::TESTS,
+    locking::TESTS,
+    killed::TESTS,
+    security::TESTS,
+    engines::TESTS,
+];

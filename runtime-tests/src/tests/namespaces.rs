@@ -1,0 +1,297 @@
+//! Namespaces: made, joined, left alone; user and time with their mappings.
+
+use crate::bundle::Bundle;
+use crate::context::Ctx;
+use crate::outcome::{Because, Outcome};
+use crate::{check, check_eq, tests};
+use serde_json::json;
+use std::os::unix::fs::MetadataExt;
+
+tests!("namespaces":
+    listed_namespaces_are_new_and_the_others_the_callers,
+    the_process_is_the_first_of_its_pid_namespace,
+    the_loopback_of_a_new_network_is_up,
+    a_container_joins_the_namespaces_of_another,
+    a_pid_namespace_is_joined_without_being_its_first_process,
+    a_joined_user_namespace_keeps_its_mapping,
+    a_new_cgroup_namespace_shows_the_container_as_root,
+    hostname_is_set,
+    domainname_is_set,
+    hostname_of_the_host_stays,
+    user_mappings_are_written,
+    root_of_a_user_namespace_owns_what_it_makes_as_the_mapped_user,
+    a_user_namespace_with_several_mappings_works,
+    a_user_namespace_gives_the_user_the_spec_names,
+    time_offsets_are_set,
+    a_new_time_namespace_without_offsets_works,
+    ipc_objects_of_the_host_are_not_seen,
+);
+
+const ALL: [&str; 7] = ["pid", "network", "ipc", "uts", "mount", "cgroup", "user"];
+
+fn kernel_name(kind: &str) -> &str {
+    match kind {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    }
+}
+
+fn own(kind: &str) -> Outcome<String> {
+    let link = format!("/proc/thread-self/ns/{}", kernel_name(kind));
+    Ok(std::fs::read_link(&link)
+        .because(&link)?
+        .to_string_lossy()
+        .into_owned())
+}
+
+fn listed_namespaces_are_new_and_the_others_the_callers(ctx: &Ctx) -> Outcome {
+    let few = Bundle::new(ctx)?
+        .set(
+            "/linux/namespaces",
+            json!([{"type": "mount"}, {"type": "pid"}]),
+        )
+        .remove("/hostname")
+        // sysfs wants the network namespace's owner, mqueue the ipc namespace's: both are fine for root.
+        .facts()?;
+    for kind in ALL {
+        let found = few.namespace(kernel_name(kind))?;
+        let new = ["mount", "pid"].contains(&kind);
+        check_eq!(found != own(kind)?, new, "{kind} namespace {found} is new");
+    }
+    let all = Bundle::new(ctx)?
+        .namespace("cgroup", None)
+        .user_namespace()
+        .facts()?;
+    for kind in ALL {
+        check!(
+            all.namespace(kernel_name(kind))? != own(kind)?,
+            "the {kind} namespace is the host's"
+        );
+    }
+    ctx.nothing_left()
+}
+
+fn the_process_is_the_first_of_its_pid_namespace(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?.facts()?;
+    check_eq!(facts.0["pid"], json!(1), "pid");
+    check_eq!(facts.0["ppid"], json!(0), "parent");
+    Ok(())
+}
+
+fn the_loopback_of_a_new_network_is_up(ctx: &Ctx) -> Outcome {
+    let said = Bundle::new(ctx)?.says("ls /sys/class/net; ip addr show lo")?;
+    check_eq!(said.lines().next(), Some("lo"), "the only interface");
+    check!(
+        said.contains("UP") && said.contains("127.0.0.1/8"),
+        "loopback is not up: {said}"
+    );
+    Ok(())
+}
+
+fn a_container_joins_the_namespaces_of_another(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?
+        .namespace("cgroup", None)
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let pid = pause.pid()?;
+    let mut b = Bundle::new(ctx)?.remove("/hostname");
+    for kind in ["network", "ipc", "uts", "cgroup"] {
+        b = b.namespace(kind, Some(&format!("/proc/{pid}/ns/{}", kernel_name(kind))));
+    }
+    let facts = b.facts()?;
+    for kind in ["network", "ipc", "uts", "cgroup"] {
+        let link = format!("/proc/{pid}/ns/{}", kernel_name(kind));
+        let wanted = std::fs::read_link(&link).because(&link)?;
+        check_eq!(
+            facts.namespace(kernel_name(kind))?,
+            wanted.to_string_lossy(),
+            "{kind}"
+        );
+    }
+    check_eq!(
+        facts.text("hostname")?,
+        pause.id,
+        "hostname of the joined uts namespace"
+    );
+    Ok(())
+}
+
+fn a_pid_namespace_is_joined_without_being_its_first_process(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/pid", pause.pid()?);
+    let facts = Bundle::new(ctx)?.namespace("pid", Some(&path)).facts()?;
+    check_eq!(
+        facts.namespace("pid")?,
+        std::fs::read_link(&path)?.to_string_lossy(),
+        "pid"
+    );
+    check!(facts.0["pid"] != json!(1), "pid 1 of a joined namespace");
+    pause.status_is("running")
+}
+
+fn a_joined_user_namespace_keeps_its_mapping(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let pid = pause.pid()?;
+    let mut b = Bundle::new(ctx)?.remove("/hostname");
+    for kind in ["user", "network", "ipc", "uts"] {
+        b = b.namespace(kind, Some(&format!("/proc/{pid}/ns/{}", kernel_name(kind))));
+    }
+    let facts = b.facts()?;
+    let map: Vec<String> = facts
+        .text("uid_map")?
+        .split_whitespace()
+        .map(str::to_string)
+        .collect();
+    check_eq!(map, ["0", "100000", "65536"], "uid_map");
+    check_eq!(facts.status("Uid")?, "0 0 0 0", "user inside");
+    Ok(())
+}
+
+fn a_new_cgroup_namespace_shows_the_container_as_root(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?.namespace("cgroup", None).facts()?;
+    for line in facts.text("cgroup")?.lines() {
+        let path = line.rsplit(':').next().unwrap_or_default();
+        check!(path == "/", "/proc/self/cgroup shows {line}");
+    }
+    Ok(())
+}
+
+fn hostname_is_set(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?
+        .set("/hostname", "a-name.example")
+        .facts()?;
+    check_eq!(facts.text("hostname")?, "a-name.example", "hostname");
+    Ok(())
+}
+
+fn domainname_is_set(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?
+        .set("/domainname", "example.test")
+        .facts()?;
+    check_eq!(facts.text("domainname")?, "example.test", "domainname");
+    Ok(())
+}
+
+fn hostname_of_the_host_stays(ctx: &Ctx) -> Outcome {
+    let path = "/proc/sys/kernel/hostname";
+    let before = std::fs::read_to_string(path)?;
+    Bundle::new(ctx)?
+        .set("/hostname", "not-of-the-host")
+        .run()?
+        .ok()?;
+    check_eq!(
+        std::fs::read_to_string(path)?,
+        before,
+        "hostname of the host"
+    );
+    Ok(())
+}
+
+fn user_mappings_are_written(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?.user_namespace().facts()?;
+    for map in ["uid_map", "gid_map"] {
+        let found = facts.text(map)?;
+        let fields: Vec<&str> = found.split_whitespace().collect();
+        check_eq!(fields, ["0", "100000", "65536"], "{map}");
+    }
+    check_eq!(facts.status("Uid")?, "0 0 0 0", "user inside");
+    check_eq!(facts.status("Gid")?, "0 0 0 0", "group inside");
+    Ok(())
+}
+
+fn root_of_a_user_namespace_owns_what_it_makes_as_the_mapped_user(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .user_namespace()
+        .shell("echo hello > /tmp/made");
+    std::os::unix::fs::chown(b.rootfs().join("tmp"), Some(100_000), Some(100_000))?;
+    b.run()?.ok()?;
+    let made = std::fs::metadata(b.rootfs().join("tmp/made"))?;
+    check_eq!(
+        (made.uid(), made.gid()),
+        (100_000, 100_000),
+        "owner on the host"
+    );
+    Ok(())
+}
+
+fn a_user_namespace_with_several_mappings_works(ctx: &Ctx) -> Outcome {
+    let map = json!([
+        {"containerID": 0, "hostID": 200_000, "size": 1},
+        {"containerID": 1, "hostID": 1, "size": 999},
+        {"containerID": 1000, "hostID": 300_000, "size": 500}
+    ]);
+    let facts = Bundle::new(ctx)?
+        .user_namespace()
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .facts()?;
+    check_eq!(
+        facts.text("uid_map")?.lines().count(),
+        3,
+        "lines of uid_map"
+    );
+    Ok(())
+}
+
+fn a_user_namespace_gives_the_user_the_spec_names(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?
+        .user_namespace()
+        .set(
+            "/process/user",
+            json!({"uid": 1000, "gid": 1001, "additionalGids": [7, 8]}),
+        )
+        .facts()?;
+    check_eq!(facts.status("Uid")?, "1000 1000 1000 1000", "user");
+    check_eq!(facts.status("Gid")?, "1001 1001 1001 1001", "group");
+    check_eq!(facts.status("Groups")?, "7 8", "supplementary groups");
+    Ok(())
+}
+
+fn time_offsets_are_set(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?
+        .namespace("time", None)
+        .set(
+            "/linux/timeOffsets/monotonic",
+            json!({"secs": 172_800, "nanosecs": 500}),
+        )
+        .set(
+            "/linux/timeOffsets/boottime",
+            json!({"secs": 604_800, "nanosecs": 0}),
+        )
+        .facts()?;
+    check!(
+        facts.namespace("time")? != own("time")?,
+        "the time namespace is the host's"
+    );
+    let text = facts.text("timens_offsets")?;
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    check_eq!(
+        fields,
+        ["monotonic", "172800", "500", "boottime", "604800", "0"],
+        "offsets"
+    );
+    Ok(())
+}
+
+fn a_new_time_namespace_without_offsets_works(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?.namespace("time", None).facts()?;
+    check!(
+        facts.namespace("time")? != own("time")?,
+        "the time namespace is the host's"
+    );
+    Ok(())
+}
+
+fn ipc_objects_of_the_host_are_not_seen(ctx: &Ctx) -> Outcome {
+    let said = Bundle::new(ctx)?.says("cat /proc/sysvipc/shm | wc -l; ls /dev/mqueue | wc -l")?;
+    check_eq!(
+        said,
+        "1\n0",
+        "shared memory lines (with the heading) and queues"
+    );
+    Ok(())
+}
