@@ -11,8 +11,8 @@
 //! - only x86_64, i386, x32, aarch64, ARM and riscv64 are known;
 //! - conditions on 32-bit architectures (x32 is one, as in libseccomp) compare the low 32
 //!   bits of both the argument and the value;
-//! - ARM's private calls (0xf0000 and above) do not count as the newest call of a profile,
-//!   so that they do not do away with ENOSYS for new ones.
+//! - ARM's private calls (0xf0000 to 0xf000f) are never newer than a profile, and do not
+//!   count as its newest, so that they do not do away with ENOSYS for new calls.
 
 mod arch;
 mod asm;

@@ -209,12 +209,10 @@ impl Slots {
         chains: &mut Chains,
     ) -> Result<Vec<Run>, SeccompError> {
         self.tried.sort_unstable();
-        let unknown = |number| {
-            Verdict::Return(if number > newest {
-                RET_ERRNO | ENOSYS
-            } else {
-                profile.default_ret
-            })
+        let default = Verdict::Return(profile.default_ret);
+        let beyond = |number| match number > newest {
+            true => Verdict::Return(RET_ERRNO | ENOSYS),
+            false => default,
         };
         let mut runs: Vec<Run> = Vec::with_capacity(160);
         let mut push = |start, verdict| {
@@ -222,26 +220,24 @@ impl Slots {
                 runs.push(Run { start, verdict });
             }
         };
-        let end = if self.arch == Arch::Arm {
-            DENSE + PRIVATE
-        } else {
-            DENSE
+        let mut verdict = |slot: usize, unknown| {
+            Ok(match self.slots[slot] {
+                Slot::Empty => unknown,
+                Slot::Always(ret) => Verdict::Return(ret),
+                Slot::Conditional => Verdict::Chain(self.chain(slot, profile, chains)?),
+            })
         };
-        for at in 0..end {
-            let number = Slots::number(at);
-            if at == DENSE {
-                push(DENSE as u32, unknown(DENSE as u32));
-            }
-            push(
-                number,
-                match self.slots[at] {
-                    Slot::Empty => unknown(number),
-                    Slot::Always(ret) => Verdict::Return(ret),
-                    Slot::Conditional => Verdict::Chain(self.chain(at, profile, chains)?),
-                },
-            );
+        for slot in 0..DENSE {
+            let number = Slots::number(slot);
+            push(number, verdict(slot, beyond(number))?);
         }
-        push(Slots::number(end - 1) + 1, unknown(u32::MAX));
+        push(DENSE as u32, beyond(DENSE as u32));
+        if self.arch == Arch::Arm {
+            for slot in DENSE..DENSE + PRIVATE {
+                push(Slots::number(slot), verdict(slot, default)?);
+            }
+            push(Slots::number(DENSE + PRIVATE), beyond(u32::MAX));
+        }
         Ok(runs)
     }
 
