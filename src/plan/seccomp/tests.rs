@@ -79,35 +79,26 @@ fn compare(section: &Seccomp<'_>, native: Arch, random: &mut Random, what: &str)
             };
             for sample in 0..samples {
                 let mut args = [0; 6].map(|_: u64| random::value(random));
-                for index in 0..6 {
+                for (index, arg) in args.iter_mut().enumerate() {
                     let values: Vec<u64> = interesting
                         .iter()
                         .filter(|it| it.0 == index)
                         .map(|it| it.1)
                         .collect();
                     if !values.is_empty() && !random.one_in(8) {
-                        args[index] = {
-                            let value = random_pick(random, sample, &values);
-                            near(random, value)
-                        };
+                        let one = values.get(sample).copied();
+                        let value = one.unwrap_or_else(|| random.pick(&values));
+                        *arg = near(random, value);
                     }
                 }
                 let data = Data { nr, arch, args };
                 let (found, expected) = (run(&program.insns, &data).0, view.verdict(&data));
-                assert_eq!(found, expected, "{what}: {data:x?}\n{section:#?}");
+                assert_eq!(found, expected, "{what}: {data:#x?}\n{section:#?}");
                 points += 1;
             }
         }
     }
     points
-}
-
-fn random_pick(random: &mut Random, sample: usize, values: &[u64]) -> u64 {
-    if sample < values.len() {
-        values[sample]
-    } else {
-        random.pick(values)
-    }
 }
 
 /// The value, or one that differs from it a little or in its high word.
@@ -137,7 +128,7 @@ fn random_sections_mean_what_a_second_reading_says() {
     let seed = std::env::var("SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    for seed in seed.map_or(0..360, |seed: u64| seed..seed + 1) {
+    for seed in seed.map_or(0..240, |seed: u64| seed..seed + 1) {
         let mut random = Random::new(seed);
         let native = NATIVES[seed as usize % 3];
         let section = random_section(&mut random, &all);

@@ -103,6 +103,7 @@ pub(super) fn runs(
     }
     for name in named {
         if let Some((number, call)) = arch.multiplexed(name.row) {
+            newest = newest.max(Some(number));
             slots.add_multiplexed(number, call, name.rule, profile);
         }
     }

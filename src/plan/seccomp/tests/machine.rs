@@ -13,17 +13,18 @@ pub struct Data {
 
 impl Data {
     fn word(&self, offset: u32) -> u32 {
-        assert_eq!(offset % 4, 0, "unaligned load");
+        assert!(offset.is_multiple_of(4), "unaligned load");
         match offset {
             0 => self.nr,
             4 => self.arch,
             16..64 => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 {
-                    arg as u32
+                let word = if offset.is_multiple_of(8) {
+                    arg
                 } else {
-                    (arg >> 32) as u32
-                }
+                    arg >> 32
+                };
+                word as u32
             }
             _ => panic!("load from {offset}"),
         }

@@ -258,13 +258,12 @@ fn arch_of(section: &Seccomp<'_>, native: Arch, nr: u32, audit: u32) -> Option<A
 }
 
 fn newest(section: &Seccomp<'_>, arch: Arch) -> Option<u32> {
+    let all = || section.syscalls.iter().flat_map(|rule| &rule.names);
     let named = |number: &u32| {
-        names_of(arch, *number).iter().any(|name| {
-            section
-                .syscalls
-                .iter()
-                .any(|rule| rule.names.iter().any(|it| it == name))
-        })
+        let names = names_of(arch, *number);
+        let multiplexer = arch == Arch::X86 && (*number == 102 || *number == 117);
+        all().any(|listed| names.iter().any(|name| listed == name))
+            || multiplexer && all().any(|listed| multiplexed(listed, *number).is_some())
     };
     (0..1000).rfind(named)
 }
