@@ -182,7 +182,7 @@ impl View<'_> {
                 .iter()
                 .filter(|all| all.iter().all(|arg| self.holds(arg, data)))
             {
-                if best.is_none_or(|(_, other)| goes_before(all, other)) {
+                if best.is_none_or(|(_, other)| self.goes_before(all, other)) {
                     best = Some((*value, all));
                 }
             }
@@ -210,6 +210,21 @@ impl View<'_> {
                 )
             })
             .collect()
+    }
+
+    /// libseccomp's order of conditions that overlap.
+    fn goes_before(&self, a: &[SeccompArg<'_>], b: &[SeccompArg<'_>]) -> bool {
+        let weights = |all: &[SeccompArg<'_>]| -> Vec<_> {
+            all.iter()
+                .filter(|arg| !self.is_void(arg))
+                .map(weight)
+                .collect()
+        };
+        let (a, b) = (weights(a), weights(b));
+        match a.iter().zip(&b).find(|(a, b)| a != b) {
+            Some((a, b)) => a > b,
+            None => a.len() < b.len(),
+        }
     }
 
     fn width(&self, value: u64) -> u64 {
@@ -308,17 +323,6 @@ fn multiplexed(name: &str, number: u32) -> Option<u64> {
         .split_whitespace()
         .position(|call| call == name)
         .map(|at| at as u64 + 1)
-}
-
-/// libseccomp's order of conditions that overlap.
-fn goes_before(a: &[SeccompArg<'_>], b: &[SeccompArg<'_>]) -> bool {
-    for (a, b) in a.iter().zip(b) {
-        let (weight_a, weight_b) = (weight(a), weight(b));
-        if weight_a != weight_b {
-            return weight_a > weight_b;
-        }
-    }
-    a.len() < b.len()
 }
 
 fn weight(arg: &SeccompArg<'_>) -> (u32, u32, u64) {
