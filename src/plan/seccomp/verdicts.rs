@@ -101,14 +101,15 @@ pub(super) fn runs(
             slots.add(number, name.rule, profile);
         }
     }
-    for name in named {
-        if let Some((number, call)) = arch.multiplexed(name.row) {
-            newest = newest.max(Some(number));
-            slots.add_multiplexed(number, call, name.rule, profile);
+    if arch.has_multiplexers() {
+        for name in named {
+            if let Some((number, call)) = arch.multiplexed(name.row) {
+                newest = newest.max(Some(number));
+                slots.add_multiplexed(number, call, name.rule, profile);
+            }
         }
     }
-    let newest = newest.filter(|_| profile.enosys_tail).unwrap_or(u32::MAX);
-    slots.into_runs(profile, newest, chains)
+    slots.finish(profile, newest, chains)
 }
 
 impl Slots {
@@ -203,17 +204,17 @@ impl Slots {
         }
     }
 
-    fn into_runs(
-        mut self,
+    fn finish(
+        &mut self,
         profile: &Profile<'_>,
-        newest: u32,
+        newest: Option<u32>,
         chains: &mut Chains,
     ) -> Result<Vec<Run>, SeccompError> {
         self.tried.sort_unstable();
         let default = Verdict::Return(profile.default_ret);
-        let beyond = |number| match number > newest {
-            true => Verdict::Return(RET_ERRNO | ENOSYS),
-            false => default,
+        let beyond = match newest {
+            Some(_) if profile.enosys_tail => Verdict::Return(RET_ERRNO | ENOSYS),
+            _ => default,
         };
         let mut runs: Vec<Run> = Vec::with_capacity(160);
         let mut push = |start, verdict| {
@@ -221,23 +222,23 @@ impl Slots {
                 runs.push(Run { start, verdict });
             }
         };
-        let mut verdict = |slot: usize, unknown| {
+        let mut verdict = |slot: usize| {
             Ok(match self.slots[slot] {
-                Slot::Empty => unknown,
+                Slot::Empty => default,
                 Slot::Always(ret) => Verdict::Return(ret),
                 Slot::Conditional => Verdict::Chain(self.chain(slot, profile, chains)?),
             })
         };
-        for slot in 0..DENSE {
-            let number = Slots::number(slot);
-            push(number, verdict(slot, beyond(number))?);
+        let known = newest.map_or(0, |newest| newest + 1);
+        for number in 0..known {
+            push(number, verdict(Slots::index(number))?);
         }
-        push(DENSE as u32, beyond(DENSE as u32));
+        push(known, beyond);
         if self.arch == Arch::Arm {
             for slot in DENSE..DENSE + PRIVATE {
-                push(Slots::number(slot), verdict(slot, default)?);
+                push(Slots::number(slot), verdict(slot)?);
             }
-            push(Slots::number(DENSE + PRIVATE), beyond(u32::MAX));
+            push(Slots::number(DENSE + PRIVATE), beyond);
         }
         Ok(runs)
     }
