@@ -31,6 +31,7 @@ use std::fmt;
 pub use arch::Arch;
 use arch::X32_BIT;
 use asm::{Assembler, Target, Test};
+use chain::Placer;
 use profile::Profile;
 use verdicts::{Chains, Named, Run, Verdict};
 
@@ -228,8 +229,12 @@ impl Code<'_> {
                     .iter()
                     .map(|&at| &self.profile.clauses[at])
                     .collect();
-                let conditions = &self.profile.conditions;
-                let target = chain::place(&mut self.asm, &clauses, conditions, *narrow, none);
+                let mut placer = Placer {
+                    asm: &mut self.asm,
+                    conditions: &self.profile.conditions,
+                    narrow: *narrow,
+                };
+                let target = placer.place(&clauses, none);
                 placed.push((chain, target));
             }
         }

@@ -12,6 +12,15 @@ pub struct Data {
 }
 
 impl Data {
+    /// A call whose arguments after the first are 0.
+    pub fn new(arch: u32, nr: u32, first: u64) -> Data {
+        Data {
+            nr,
+            arch,
+            args: [first, 0, 0, 0, 0, 0],
+        }
+    }
+
     fn word(&self, offset: u32) -> u32 {
         assert!(offset.is_multiple_of(4), "unaligned load");
         match offset {

@@ -23,12 +23,7 @@ fn program(text: &str, native: Arch) -> Program {
 /// What the filter says to a call on x86_64 with one argument.
 fn verdict(program: &Program, nr: libc::c_long, first: u64) -> u32 {
     let audit = machine_archs(Arch::X86_64)[0].1;
-    let data = Data {
-        nr: nr as u32,
-        arch: audit,
-        args: [first, 0, 0, 0, 0, 0],
-    };
-    run(&program.insns, &data).0
+    run(&program.insns, &Data::new(audit, nr as u32, first)).0
 }
 
 #[test]
@@ -104,17 +99,7 @@ fn rules_that_repeat_the_default_still_count_as_known() {
 fn unlisted_architectures_are_killed() {
     let text = r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_S390X"]}"#;
     let program = program(text, Arch::X86_64);
-    let of = |arch, nr| {
-        run(
-            &program.insns,
-            &Data {
-                nr,
-                arch,
-                args: [0; 6],
-            },
-        )
-        .0
-    };
+    let of = |arch, nr| run(&program.insns, &Data::new(arch, nr, 0)).0;
     assert_eq!(of(0xc000_003e, 1), ALLOW, "native");
     assert_eq!(of(0x4000_0003, 1), KILL, "i386");
     assert_eq!(of(0xc000_003e, 1 | X32), KILL, "x32");
@@ -161,17 +146,7 @@ fn socketcall_follows_the_rules_for_the_calls_in_it() {
     let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
         "syscalls": [{"names": ["socket", "semop"], "action": "SCMP_ACT_ALLOW"}]}"#;
     let program = program(text, Arch::X86_64);
-    let of = |nr, first| {
-        run(
-            &program.insns,
-            &Data {
-                nr,
-                arch: 0x4000_0003,
-                args: [first, 0, 0, 0, 0, 0],
-            },
-        )
-        .0
-    };
+    let of = |nr, first| run(&program.insns, &Data::new(0x4000_0003, nr, first)).0;
     assert_eq!([of(359, 9), of(102, 1), of(102, 2)], [ALLOW, ALLOW, EPERM]);
     assert_eq!([of(117, 1), of(117, 2)], [ALLOW, EPERM]);
 }

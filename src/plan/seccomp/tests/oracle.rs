@@ -57,14 +57,18 @@ fn names_of(arch: Arch, number: u32) -> &'static [&'static str] {
         }
         names
     });
-    let column = match arch {
-        Arch::X86_64 => 0,
-        Arch::X86 => 1,
-        Arch::X32 => 2,
-        Arch::Aarch64 => 3,
-        Arch::Arm => 4,
-        Arch::Riscv64 => 5,
-    };
+    let columns = [
+        Arch::X86_64,
+        Arch::X86,
+        Arch::X32,
+        Arch::Aarch64,
+        Arch::Arm,
+        Arch::Riscv64,
+    ];
+    let column = columns
+        .iter()
+        .position(|known| *known == arch)
+        .expect("a column");
     // ARM's private calls are kept in 16 bits.
     let kept = match number {
         0..1000 => number,
