@@ -80,10 +80,8 @@ impl Arch {
     pub(super) fn number(self, row: &Row) -> Option<u32> {
         match row.1[self.column()] {
             table::NONE => None,
-            private if private >= table::ARM_PRIVATE => {
-                Some(ARM_NR_BASE + u32::from(private - table::ARM_PRIVATE))
-            }
-            number => Some(u32::from(number)),
+            number if number < table::ARM_PRIVATE => Some(u32::from(number)),
+            private => Some(ARM_NR_BASE + u32::from(private - table::ARM_PRIVATE)),
         }
     }
 
@@ -93,11 +91,16 @@ impl Arch {
         self == Arch::Arm && number >= ARM_NR_BASE
     }
 
+    /// Whether some calls can be made through others.
+    pub(super) fn has_multiplexers(self) -> bool {
+        self == Arch::X86
+    }
+
     /// The multiplexer that the call can be made through as well, i386's socketcall(2) or
     /// ipc(2): the multiplexer's number and the value of its first argument.
     pub(super) fn multiplexed(self, row: &Row) -> Option<(u32, u64)> {
         match row.1[MULTIPLEXED] {
-            call if self != Arch::X86 || call == table::NONE => None,
+            call if !self.has_multiplexers() || call == table::NONE => None,
             call if call >= table::IPC => Some((X86_IPC, u64::from(call - table::IPC))),
             call => Some((X86_SOCKETCALL, u64::from(call))),
         }
@@ -105,14 +108,43 @@ impl Arch {
 
     /// Whether a number is that of a multiplexer.
     pub(super) fn is_multiplexer(self, number: u32) -> bool {
-        self == Arch::X86 && (number == X86_SOCKETCALL || number == X86_IPC)
+        self.has_multiplexers() && (number == X86_SOCKETCALL || number == X86_IPC)
     }
 }
 
 /// The row of a system call, or nothing for a name that no architecture has.
 pub(super) fn find(name: &str) -> Option<&'static Row> {
-    let at = SYSCALLS.binary_search_by(|row| row.0.cmp(name)).ok()?;
-    Some(&SYSCALLS[at])
+    let prefix = prefix(name.as_bytes());
+    let first = PREFIXES.partition_point(|&known| known < prefix);
+    let alike = PREFIXES[first..]
+        .iter()
+        .take_while(|&&known| known == prefix)
+        .count();
+    SYSCALLS[first..first + alike]
+        .iter()
+        .find(|row| row.0 == name)
+}
+
+/// The first bytes of each name in the table, in a form that is quicker to search.
+static PREFIXES: [u64; SYSCALLS.len()] = {
+    let mut prefixes = [0; SYSCALLS.len()];
+    let mut at = 0;
+    while at < prefixes.len() {
+        prefixes[at] = prefix(SYSCALLS[at].0.as_bytes());
+        at += 1;
+    }
+    prefixes
+};
+
+/// The first eight bytes, in the order of the alphabet; names hold no zero bytes.
+const fn prefix(name: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let mut at = 0;
+    while at < bytes.len() && at < name.len() {
+        bytes[at] = name[at];
+        at += 1;
+    }
+    u64::from_be_bytes(bytes)
 }
 
 /// The column of the table with the numbers within i386's multiplexers.

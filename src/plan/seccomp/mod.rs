@@ -11,8 +11,8 @@
 //! - only x86_64, i386, x32, aarch64, ARM and riscv64 are known;
 //! - conditions on 32-bit architectures (x32 is one, as in libseccomp) compare the low 32
 //!   bits of both the argument and the value;
-//! - ARM's private calls (0xf0000 and above) do not count as the newest call of a profile,
-//!   so that they do not do away with ENOSYS for new ones.
+//! - ARM's private calls (0xf0000 to 0xf000f) are never newer than a profile, and do not
+//!   count as its newest, so that they do not do away with ENOSYS for new calls.
 
 mod arch;
 mod asm;
@@ -31,6 +31,7 @@ use std::fmt;
 pub use arch::Arch;
 use arch::X32_BIT;
 use asm::{Assembler, Target, Test};
+use chain::Placer;
 use profile::Profile;
 use verdicts::{Chains, Named, Run, Verdict};
 
@@ -228,8 +229,12 @@ impl Code<'_> {
                     .iter()
                     .map(|&at| &self.profile.clauses[at])
                     .collect();
-                let conditions = &self.profile.conditions;
-                let target = chain::place(&mut self.asm, &clauses, conditions, *narrow, none);
+                let mut placer = Placer {
+                    asm: &mut self.asm,
+                    conditions: &self.profile.conditions,
+                    narrow: *narrow,
+                };
+                let target = placer.place(&clauses, none);
                 placed.push((chain, target));
             }
         }

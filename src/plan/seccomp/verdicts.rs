@@ -5,13 +5,13 @@
 //! - a rule that says what the default says is left out;
 //! - a rule without conditions beats those with conditions, and the first such rule beats
 //!   later ones, wherever they stand;
-//! - of rules with conditions that overlap, the order is that of `order`, not the
+//! - of rules with conditions that overlap, the order is that of `rank`, not the
 //!   profile's; the same conditions with different actions are an error;
 //! - i386's socketcall(2) and ipc(2) get a rule for each call that can be made through
 //!   them: the number within them stands in for the condition on the first argument, and
 //!   conditions on the others stay although they look at other things there.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
 use super::profile::{Clause, Condition, Profile};
 use super::table::Row;
@@ -101,13 +101,15 @@ pub(super) fn runs(
             slots.add(number, name.rule, profile);
         }
     }
-    for name in named {
-        if let Some((number, call)) = arch.multiplexed(name.row) {
-            slots.add_multiplexed(number, call, name.rule, profile);
+    if arch.has_multiplexers() {
+        for name in named {
+            if let Some((number, call)) = arch.multiplexed(name.row) {
+                newest = newest.max(Some(number));
+                slots.add_multiplexed(number, call, name.rule, profile);
+            }
         }
     }
-    let newest = newest.filter(|_| profile.enosys_tail).unwrap_or(u32::MAX);
-    slots.into_runs(profile, newest, chains)
+    slots.finish(profile, newest, chains)
 }
 
 impl Slots {
@@ -202,19 +204,17 @@ impl Slots {
         }
     }
 
-    fn into_runs(
-        mut self,
+    fn finish(
+        &mut self,
         profile: &Profile<'_>,
-        newest: u32,
+        newest: Option<u32>,
         chains: &mut Chains,
     ) -> Result<Vec<Run>, SeccompError> {
         self.tried.sort_unstable();
-        let unknown = |number| {
-            Verdict::Return(if number > newest {
-                RET_ERRNO | ENOSYS
-            } else {
-                profile.default_ret
-            })
+        let default = Verdict::Return(profile.default_ret);
+        let beyond = match newest {
+            Some(_) if profile.enosys_tail => Verdict::Return(RET_ERRNO | ENOSYS),
+            _ => default,
         };
         let mut runs: Vec<Run> = Vec::with_capacity(160);
         let mut push = |start, verdict| {
@@ -222,27 +222,30 @@ impl Slots {
                 runs.push(Run { start, verdict });
             }
         };
-        let end = if self.arch == Arch::Arm {
-            DENSE + PRIVATE
-        } else {
-            DENSE
+        let mut verdict = |slot: usize| {
+            Ok(match self.slots[slot] {
+                Slot::Empty => default,
+                Slot::Always(ret) => Verdict::Return(ret),
+                Slot::Conditional => Verdict::Chain(self.chain(slot, profile, chains)?),
+            })
         };
-        for at in 0..end {
-            let number = Slots::number(at);
-            if at == DENSE {
-                push(DENSE as u32, unknown(DENSE as u32));
-            }
-            push(
-                number,
-                match self.slots[at] {
-                    Slot::Empty => unknown(number),
-                    Slot::Always(ret) => Verdict::Return(ret),
-                    Slot::Conditional => Verdict::Chain(self.chain(at, profile, chains)?),
-                },
-            );
+        let known = newest.map_or(0, |newest| newest + 1);
+        for number in 0..known {
+            push(number, verdict(Slots::index(number))?);
         }
-        push(Slots::number(end - 1) + 1, unknown(u32::MAX));
+        push(known, beyond);
+        if self.arch == Arch::Arm {
+            for slot in DENSE..DENSE + PRIVATE {
+                push(Slots::number(slot), verdict(slot)?);
+            }
+            push(Slots::number(DENSE + PRIVATE), beyond);
+        }
         Ok(runs)
+    }
+
+    /// Whether a slot is a multiplexer's, whose conditions are not all the profile's own.
+    fn is_multiplexer(&self, slot: usize) -> bool {
+        self.arch.is_multiplexer(Slots::number(slot))
     }
 
     /// The chain of a slot, shared with calls that have the same.
@@ -253,33 +256,44 @@ impl Slots {
         chains: &mut Chains,
     ) -> Result<usize, SeccompError> {
         let first = self.tried.partition_point(|tried| tried.0 < at);
-        let mut clauses: Vec<usize> = self.tried[first..]
+        let mut found: Vec<usize> = self.tried[first..]
             .iter()
             .take_while(|tried| tried.0 == at)
             .map(|tried| tried.1)
             .collect();
-        let conditions = |at: usize| &profile.conditions[profile.clauses[at].conditions.clone()];
-        clauses.sort_by(|&a, &b| order(conditions(a), conditions(b)));
-        for pair in clauses.windows(2) {
-            let (a, b) = (&profile.clauses[pair[0]], &profile.clauses[pair[1]]);
-            if a.ret != b.ret
-                && conditions(pair[0]) == conditions(pair[1])
-                && !multiplexer(self.arch, at)
-            {
-                let (first, later) = (a.rule.min(b.rule), a.rule.max(b.rule));
-                return Err(SeccompError::new(
-                    &format!("/syscalls/{later}"),
-                    &format!(
-                        "asks for another action than /linux/seccomp/syscalls/{first} for the same system call and arguments"
-                    ),
-                ));
+        let narrow = self.arch.is_narrow();
+        // Conditions that say nothing here have no part in the order.
+        let conditions = |clause: usize| {
+            let all = &profile.conditions[profile.clauses[clause].conditions.clone()];
+            all.iter()
+                .filter(move |condition| !condition.is_empty(narrow))
+        };
+        let order = |a, b| conditions(a).map(rank).cmp(conditions(b).map(rank));
+        found.sort_by(|&a, &b| order(a, b));
+        let mut clauses: Vec<usize> = Vec::with_capacity(found.len());
+        for later in found {
+            let alike = clauses
+                .iter()
+                .rev()
+                .take_while(|&&first| order(first, later).is_eq());
+            let same = alike
+                .copied()
+                .find(|&first| conditions(first).eq(conditions(later)));
+            match same.map(|first| (&profile.clauses[first], &profile.clauses[later])) {
+                None => clauses.push(later),
+                Some((a, b)) if a.ret != b.ret && !self.is_multiplexer(at) => {
+                    return Err(SeccompError::new(
+                        &format!("/syscalls/{}", a.rule.max(b.rule)),
+                        &format!(
+                            "asks for another action than /linux/seccomp/syscalls/{} for the same system call and arguments",
+                            a.rule.min(b.rule)
+                        ),
+                    ));
+                }
+                Some(_) => {}
             }
         }
-        clauses.dedup_by(|b, a| conditions(*a) == conditions(*b));
-        let chain = Chain {
-            clauses,
-            narrow: self.arch.is_narrow(),
-        };
+        let chain = Chain { clauses, narrow };
         Ok(chains
             .0
             .iter()
@@ -291,24 +305,17 @@ impl Slots {
     }
 }
 
-/// Whether a slot is a multiplexer's, whose conditions are not all the profile's own.
-fn multiplexer(arch: Arch, at: usize) -> bool {
-    arch.is_multiplexer(Slots::number(at))
-}
-
-/// libseccomp's order of clauses (src/db.c, _db_chain_lt): as far as they are alike, higher
-/// arguments first, equality before "less" before "greater", and the narrower comparison
-/// first; the shorter clause where one begins like the other.
-fn order(a: &[Condition], b: &[Condition]) -> Ordering {
-    let key = |condition: &Condition| {
-        let (class, datum) = match condition.op {
-            Operator::MaskedEq | Operator::Eq | Operator::Ne => (3, condition.datum),
-            Operator::Lt | Operator::Le => (2, !condition.datum),
-            Operator::Ge | Operator::Gt => (1, condition.datum),
-        };
-        Reverse((condition.arg, class, datum))
+/// libseccomp's order of clauses (src/db.c, _db_chain_lt), to be compared from the first
+/// condition on: higher arguments first, equality before "less" before "greater", and the
+/// narrower comparison first; the shorter clause where one begins like the other. Only
+/// where masks and plain values of one argument mix does libseccomp's order differ.
+fn rank(condition: &Condition) -> Reverse<(u32, u32, u64)> {
+    let (class, datum) = match condition.op {
+        Operator::MaskedEq | Operator::Eq | Operator::Ne => (3, condition.datum),
+        Operator::Lt | Operator::Le => (2, !condition.datum),
+        Operator::Ge | Operator::Gt => (1, condition.datum),
     };
-    a.iter().map(key).cmp(b.iter().map(key))
+    Reverse((condition.arg, class, datum))
 }
 
 /// The runs of an architecture laid over those of another: where both say the same the

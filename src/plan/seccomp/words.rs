@@ -133,8 +133,8 @@ impl Operator {
     }
 }
 
-/// The architectures that libseccomp knows, sorted.
-pub(super) const ARCH_NAMES: [&str; 24] = [
+/// The architectures that the runtime-spec and libseccomp know, sorted.
+pub(super) const ARCH_NAMES: [&str; 23] = [
     "SCMP_ARCH_AARCH64",
     "SCMP_ARCH_ARM",
     "SCMP_ARCH_LOONGARCH64",
@@ -145,7 +145,6 @@ pub(super) const ARCH_NAMES: [&str; 24] = [
     "SCMP_ARCH_MIPSEL",
     "SCMP_ARCH_MIPSEL64",
     "SCMP_ARCH_MIPSEL64N32",
-    "SCMP_ARCH_NATIVE",
     "SCMP_ARCH_PARISC",
     "SCMP_ARCH_PARISC64",
     "SCMP_ARCH_PPC",
