@@ -9,12 +9,21 @@ use super::{Cgroup, CgroupError, devices, file};
 use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Write};
 
 impl Cgroup {
-    /// Writes the limits and attaches the device program; to be called once the init has joined.
+    /// Writes the limits; to be called once the init has joined.
     ///
     /// # Errors
     /// The first limit that the kernel refuses. The caller removes the cgroup.
     pub fn apply(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
-        self.write_all(plan, Phase::AfterJoin)?;
+        self.write_all(plan, Phase::AfterJoin)
+    }
+
+    /// Writes the device rules or attaches the device program; to be called once the init has
+    /// made its device nodes.
+    ///
+    /// # Errors
+    /// As [`Cgroup::apply`].
+    pub fn apply_devices(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
+        self.write_all(plan, Phase::Devices)?;
         match (&plan.device_program, &self.v2) {
             (Some(program), Some(directory)) => {
                 let path = self.shown(&self.directories[program.directory]);

@@ -19,6 +19,7 @@ fn v1_limits_are_in_the_files_and_nothing_is_left_after_removal() {
         "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}]}"#;
     let (cgroup, plan) = ground.create(resources).unwrap();
     cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
     let record = cgroup.record();
     for (hierarchy, file, expected) in [
         ("memory", "memory.limit_in_bytes", "67108864"),
@@ -131,6 +132,7 @@ fn a_used_or_frozen_cgroup_is_refused_and_an_empty_one_is_taken() {
         record.thaw().unwrap();
         let (again, plan) = ground.create("{}").unwrap();
         again.apply(&plan).unwrap();
+        again.apply_devices(&plan).unwrap();
         record.remove(PATIENCE).unwrap();
         assert_eq!(left(&ground), nothing());
     }
@@ -259,10 +261,12 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
             (probe("/dev/kmsg"), probe("/dev/zero"), probe("/dev/kmsg"));
         assert!(before.go());
         cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
         assert!(allowed.go());
         assert!(!denied.go());
         // Applying again replaces the rules, it does not pile them up.
         cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
         cgroup.record().remove(PATIENCE).unwrap();
     }
 }
@@ -277,6 +281,7 @@ fn v2_limits_are_in_the_files() {
     let ground = ground.beneath("inner");
     let (cgroup, plan) = ground.create(resources).unwrap();
     cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
     assert!(cgroup.clone_into_fd().is_some());
     assert_eq!(cgroup.tasks_fds().count(), 0);
     let record = cgroup.record();
@@ -297,6 +302,7 @@ fn a_hybrid_host_gives_a_huge_page_limit_a_v2_directory() {
         r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 2097152}], "pids": {"limit": 4}}"#;
     let (cgroup, plan) = ground.create(resources).unwrap();
     cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
     assert!(cgroup.clone_into_fd().is_some() && cgroup.tasks_fds().count() >= 6);
     assert_eq!(value(cgroup.record(), "", "hugetlb.2MB.max"), "2097152");
     assert_eq!(value(cgroup.record(), "pids", "pids.max"), "4");
@@ -369,6 +375,7 @@ fn v2_limits_of_every_controller_that_is_there_are_in_the_files() {
         }
         let (cgroup, plan) = ground.create(resources).unwrap();
         cgroup.apply(&plan).unwrap();
+    cgroup.apply_devices(&plan).unwrap();
         for (file, expected) in files {
             assert_eq!(value(cgroup.record(), "", file), *expected, "{file}");
         }

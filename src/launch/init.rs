@@ -124,7 +124,7 @@ impl Init<'_> {
         } else {
             // The plan refuses mounts without a namespace for them.
             rootfs::set_sysctls(&mut procfs, &plan.sysctls)?;
-            self.run_hooks()?;
+            self.before_pivot()?;
             rootfs::change_root(&plan.root.path)?;
         }
         let program = self.prepare_process()?;
@@ -197,7 +197,7 @@ impl Init<'_> {
             rootfs::dev::make(root, &plan.devices, bind)?;
         }
         rootfs::set_sysctls(procfs, &plan.sysctls)?;
-        self.run_hooks()?;
+        self.before_pivot()?;
         if plan.process.terminal {
             tty::set_up(root, &plan.process, self.channel.as_fd()).at(Stage::Console)?;
         }
@@ -218,11 +218,12 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The hooks between the namespaces and the pivot: first the parent's, then ours.
-    fn run_hooks(&self) -> Step {
+    /// What comes between the devices and the pivot: their rules, then the hooks,
+    /// first the parent's and then ours.
+    fn before_pivot(&self) -> Step {
+        self.tell(abi::TAG_DEVICES)?;
         if self.parent_hooks {
-            let message = Message::new(abi::TAG_HOOKS, 0, 0, 0);
-            stub::send(self.channel.as_fd(), &message).at(Stage::Channel)?;
+            self.tell(abi::TAG_HOOKS)?;
             self.wait_for(abi::TAG_GO)?;
         }
         if self.create_container.is_empty() {
@@ -327,6 +328,10 @@ impl Init<'_> {
             index: 0,
             errno: errno.raw_os_error(),
         })
+    }
+
+    fn tell(&self, tag: u32) -> Step {
+        stub::send(self.channel.as_fd(), &Message::new(tag, 0, 0, 0)).at(Stage::Channel)
     }
 
     /// Waits for one message of the parent; its value. The parent's death ends the init.

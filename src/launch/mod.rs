@@ -8,9 +8,10 @@
 //! open what the init needs
 //! clone3 ─────────────────────────────────▶ join cgroup v1, namespaces
 //!                      ◀── (user namespace: waits for MAPPED)
-//! limits, device program                    mounts, devices, sysctls
-//! seccomp compiled, stub's data written
-//! record the pid                 ◀─ HOOKS   (only with hooks)
+//! limits, filter compiled,                  mounts, device nodes, sysctls
+//! stub's data, pid recorded
+//! device rules                   ◀─ DEVICES
+//!                                ◀─ HOOKS   (only with hooks)
 //! prestart, createRuntime hooks  ── GO ─▶   createContainer hooks
 //!                                           masks, pivot
 //!                                ◀─ CONSOLE (only with a terminal)

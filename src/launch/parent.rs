@@ -41,7 +41,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// # Errors
 /// Why not. Nothing is left behind: no process, cgroup, file or mount.
 pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
-    let bundle = std::fs::canonicalize(&request.bundle).map_err(|error| {
+    let bundle = std::path::absolute(&request.bundle).map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         LaunchError::System(
             "open the bundle",
@@ -301,7 +301,7 @@ impl Attempt<'_> {
             let (_, pidfd) = self.child()?;
             send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
         }
-        let console = self.talk(&channel, &cgroup, size, console_socket)?;
+        let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
         if !self.state.run {
             rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
                 .doing("rename the exec fifo of", &self.request.id)?;
@@ -489,7 +489,7 @@ impl Attempt<'_> {
     fn talk(
         &mut self,
         channel: &OwnedFd,
-        cgroup: &Cgroup,
+        (cgroup, cgroup_plan): (&Cgroup, &CgroupPlan),
         size: u32,
         console_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>, LaunchError> {
@@ -500,15 +500,18 @@ impl Attempt<'_> {
         };
         let hooks = &self.spec.hooks;
         let with_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
-        if !with_hooks {
-            go(size);
-        }
         let mut console = None;
         loop {
             let Some((message, fd)) = tty::receive(channel).doing("hear from the init", "")? else {
                 return self.channel_closed(console);
             };
             match message.tag {
+                abi::TAG_DEVICES => {
+                    cgroup.apply_devices(cgroup_plan)?;
+                    if !with_hooks {
+                        go(size);
+                    }
+                }
                 abi::TAG_HOOKS => {
                     self.run_parent_hooks()?;
                     go(0);

@@ -109,6 +109,9 @@ pub enum Phase {
     BeforeJoin,
     /// After the init has joined, while it sets itself up.
     AfterJoin,
+    /// After the init has made its device nodes: between two writes of the v1
+    /// rules, mknod is not allowed.
+    Devices,
 }
 
 /// What it means that the file is not there.

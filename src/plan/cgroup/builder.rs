@@ -165,11 +165,16 @@ impl<'h> Builder<'h> {
         value: impl ToString,
         pointer: impl Into<Cow<'static, str>>,
     ) -> &mut Write {
+        let file = file.into();
         self.plan.writes.push(Write {
             directory: place.directory,
-            file: file.into(),
             value: value.to_string(),
-            phase: Phase::AfterJoin,
+            phase: if file.starts_with("devices.") {
+                Phase::Devices
+            } else {
+                Phase::AfterJoin
+            },
+            file,
             pointer: pointer.into(),
             missing: Missing::Fail,
             retry: false,

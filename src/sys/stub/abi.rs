@@ -137,6 +137,8 @@ impl Message {
 pub const TAG_MAPPED: u32 = 1;
 /// Runtime to init: everything outside is ready, go on.
 pub const TAG_GO: u32 = 2;
+/// Init to runtime: the device nodes are made, their rules may be set.
+pub const TAG_DEVICES: u32 = 8;
 /// Init to runtime: run the prestart and createRuntime hooks now.
 pub const TAG_HOOKS: u32 = 3;
 /// Init to runtime: the terminal's master side comes with this message.
