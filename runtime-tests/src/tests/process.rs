@@ -497,7 +497,13 @@ fn personality_is_set(ctx: &Ctx) -> Outcome {
 fn the_cgroup_of_the_caller_does_not_leak(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?;
     let wanted = format!("{}/{}", ctx.prefix, b.id);
-    for line in b.facts()?.text("cgroup")?.lines() {
+    let text = b.facts()?.text("cgroup")?;
+    // The unified hierarchy of a hybrid machine is judged in cgroup_v1.
+    let v1_only = text.lines().count() > 1;
+    for line in text
+        .lines()
+        .filter(|line| !(v1_only && line.starts_with("0::")))
+    {
         check!(
             line.ends_with(&wanted),
             "/proc/self/cgroup shows {line}, wanted {wanted}"
