@@ -40,7 +40,7 @@ pub const DOCKER_CAPS: &[&str] = &[
 
 fn base_config(id: &str, cgroup: &str) -> Value {
     json!({
-        "ociVersion": "1.3.0",
+        "ociVersion": "1.0.2",
         "hostname": id,
         "root": {"path": "rootfs"},
         "process": {

@@ -32,6 +32,7 @@ tests!("lifecycle":
     exit_codes_of_a_detached_container_reach_the_subreaper,
     delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace,
     a_stale_pid_file_is_replaced,
+    configs_of_every_minor_version_of_the_spec_run,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -320,5 +321,12 @@ fn delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace(ctx: &Ctx
     c.start()?;
     check_eq!(c.wait_pid(pid)?, 0, "exit code");
     c.delete_force()?.ok()?;
+    ctx.nothing_left()
+}
+
+fn configs_of_every_minor_version_of_the_spec_run(ctx: &Ctx) -> Outcome {
+    for version in ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"] {
+        Bundle::new(ctx)?.set("/ociVersion", version).run()?.ok()?;
+    }
     ctx.nothing_left()
 }
