@@ -47,7 +47,7 @@ fn shaped<'a>(ctx: &'a Ctx, name: &str) -> Outcome<Bundle<'a>> {
                 example
                     .join(source)
                     .canonicalize()
-                    .because(&example.display())?
+                    .because(example.display())?
             );
         }
     }
