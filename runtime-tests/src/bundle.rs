@@ -267,3 +267,23 @@ fn place<'v>(root: &'v mut Value, pointer: &str) -> &'v mut Value {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+    use serde_json::json;
+
+    #[test]
+    fn place_reaches_members_of_objects_and_arrays() {
+        let mut value = json!({"a": [{"b": 1}, {"b": 2}]});
+        *place(&mut value, "/a/1/b") = json!(3);
+        assert_eq!(value, json!({"a": [{"b": 1}, {"b": 3}]}));
+    }
+
+    #[test]
+    fn place_makes_missing_objects() {
+        let mut value = json!({});
+        *place(&mut value, "/a/b/c") = json!("x");
+        assert_eq!(value, json!({"a": {"b": {"c": "x"}}}));
+    }
+}

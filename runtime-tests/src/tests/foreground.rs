@@ -255,7 +255,19 @@ fn a_hundred_short_runs_never_hang(ctx: &Ctx) -> Outcome {
         let pid = rustix::process::Pid::from_child(&run.child);
         let ended = procs::wait_ended(pid, Duration::from_secs(10));
         check!(ended, "run number {round} hangs");
-        check_eq!(run.wait()?, 6, "exit code of run number {round}");
+        let code = run.wait()?;
+        let mut said = String::new();
+        run.child
+            .stderr
+            .take()
+            .because("stderr")?
+            .read_to_string(&mut said)?;
+        check_eq!(
+            code,
+            6,
+            "exit code of run number {round}, which said `{}`",
+            said.trim()
+        );
     }
     ctx.nothing_left()
 }
