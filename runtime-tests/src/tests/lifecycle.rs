@@ -17,6 +17,8 @@ tests!("lifecycle":
     kill_of_a_stopped_container_is_refused,
     kill_with_an_unknown_signal_is_refused,
     kill_all_is_accepted,
+    kill_all_reaches_every_process_without_a_pid_namespace,
+    kill_reaches_the_first_process_only,
     delete_of_a_running_container_is_refused,
     delete_force_removes_a_running_container,
     delete_removes_a_created_container,
@@ -152,6 +154,36 @@ fn kill_all_is_accepted(ctx: &Ctx) -> Outcome {
     let pid = c.pid()?;
     c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;
     check_eq!(c.wait_pid(pid)?, 137, "exit code");
+    Ok(())
+}
+
+fn kill_all_reaches_every_process_without_a_pid_namespace(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .without_namespace("pid")
+        .shell("sleep 1000 & sleep 1000 & echo up; wait");
+    let c = b.detach()?;
+    c.wait_stdout("up")?;
+    let pid = c.pid()?;
+    let others = || procs::descendants(rustix::process::getpid().as_raw_nonzero().get());
+    check_eq!(others().len(), 3, "processes before");
+    c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;
+    check_eq!(c.wait_pid(pid)?, 137, "exit code");
+    ctx.until("all processes are gone", || others().is_empty())
+}
+
+fn kill_reaches_the_first_process_only(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .shell("trap 'echo caught' USR1; sleep 1000 & echo up; while :; do wait; done");
+    let c = b.detach()?;
+    c.wait_stdout("up")?;
+    c.kill("USR1")?;
+    c.wait_stdout("caught")?;
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    check_eq!(
+        procs::descendants(me).len(),
+        2,
+        "processes after a signal that only one catches"
+    );
     Ok(())
 }
 

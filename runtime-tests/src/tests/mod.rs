@@ -13,6 +13,7 @@ mod inheritance;
 mod killed;
 mod lifecycle;
 mod locking;
+mod logs;
 mod mounts;
 mod namespaces;
 mod output;
@@ -43,6 +44,7 @@ pub const ALL: &[&[Test]] = &[
     bad_input::TESTS,
     bad_config::TESTS,
     output::TESTS,
+    logs::TESTS,
     locking::TESTS,
     killed::TESTS,
     security::TESTS,
