@@ -40,7 +40,7 @@ pub const DOCKER_CAPS: &[&str] = &[
 
 fn base_config(id: &str, cgroup: &str) -> Value {
     json!({
-        "ociVersion": "1.3.0",
+        "ociVersion": "1.0.2",
         "hostname": id,
         "root": {"path": "rootfs"},
         "process": {
@@ -266,4 +266,24 @@ fn place<'v>(root: &'v mut Value, pointer: &str) -> &'v mut Value {
             _ => &mut value[key],
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+    use serde_json::json;
+
+    #[test]
+    fn place_reaches_members_of_objects_and_arrays() {
+        let mut value = json!({"a": [{"b": 1}, {"b": 2}]});
+        *place(&mut value, "/a/1/b") = json!(3);
+        assert_eq!(value, json!({"a": [{"b": 1}, {"b": 3}]}));
+    }
+
+    #[test]
+    fn place_makes_missing_objects() {
+        let mut value = json!({});
+        *place(&mut value, "/a/b/c") = json!("x");
+        assert_eq!(value, json!({"a": {"b": {"c": "x"}}}));
+    }
 }

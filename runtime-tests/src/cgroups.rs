@@ -3,6 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// The cgroup above all tests of one run, named as its folder is; no other run
+/// makes or removes anything in it.
+pub fn run_prefix(run_dir: &Path) -> String {
+    format!(
+        "/{}",
+        run_dir.file_name().unwrap_or_default().to_string_lossy()
+    )
+}
+
 /// One mounted hierarchy.
 #[derive(Clone)]
 pub struct Hierarchy {

@@ -19,7 +19,7 @@ pub struct Ctx {
     pub dir: PathBuf,
     /// The rootfs of this run that bundles take their files from.
     pub base: PathBuf,
-    /// The cgroup above all containers of the test, such as `/corten-tests/4711-3`.
+    /// The cgroup above all containers of the test, such as `/corten-tests.4711/3`.
     pub prefix: String,
     /// The hierarchies of the machine.
     pub hierarchies: Vec<Hierarchy>,
@@ -35,14 +35,12 @@ impl Ctx {
     pub fn new(runtime: PathBuf, run_dir: &Path, index: usize) -> Outcome<Ctx> {
         let dir = run_dir.join(index.to_string());
         std::fs::create_dir_all(dir.join("state"))?;
-        let run = run_dir.file_name().unwrap_or_default().to_string_lossy();
-        let run = run.rsplit('.').next().unwrap_or_default().to_string();
         Ok(Ctx {
             runtime,
             probe: crate::rootfs::find_probe()?,
             dir,
             base: run_dir.join("base"),
-            prefix: format!("/corten-tests/{run}-{index}"),
+            prefix: format!("{}/{index}", cgroups::run_prefix(run_dir)),
             hierarchies: cgroups::hierarchies(),
             pure_v2: AtomicBool::new(false),
             counter: AtomicUsize::new(0),

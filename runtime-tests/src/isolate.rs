@@ -33,13 +33,13 @@ pub fn run_one(options: &Options, one: &One) -> Outcome {
     let run = test.run;
     // The test has a thread of its own, so that this one can watch the clock.
     std::thread::spawn(move || {
-        let outcome = run(&inner);
+        let outcome = run(&inner).and_then(|()| settle(&inner));
         // The receiver is gone only when the time is over and nobody asks any more.
         let _ = sender.send(outcome);
     });
     let limit = limit(test.kind, options.timeout);
     let outcome = match receiver.recv_timeout(limit) {
-        Ok(outcome) => outcome.and_then(|()| settle(&ctx)),
+        Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => Err(Stop::Fail(format!("timed out after {limit:?}"))),
         Err(RecvTimeoutError::Disconnected) => Err(Stop::Fail("the test panicked".to_string())),
     };

@@ -40,10 +40,8 @@ pub fn run_all(options: &Options) -> Outcome<bool> {
     batch(options, &run_dir, beside, options.jobs, &done);
     batch(options, &run_dir, alone, 1, &done);
     procs::kill_descendants(Duration::from_secs(2));
-    for hierarchy in cgroups::hierarchies() {
-        // Another run on the machine may still use it: not ours to remove then.
-        let _ = std::fs::remove_dir(hierarchy.mount.join("corten-tests"));
-    }
+    let prefix = cgroups::run_prefix(&run_dir);
+    cgroups::destroy(&cgroups::hierarchies(), &prefix, Duration::from_secs(2));
     if leaks::unmount_under(&run_dir) {
         std::fs::remove_dir_all(&run_dir).because(run_dir.display())?;
     }
@@ -137,7 +135,7 @@ fn try_test(
             Ok((field("outcome"), field("detail")))
         }
         Err(_) => {
-            let prefix = format!("/corten-tests/{}-{index}", std::process::id());
+            let prefix = format!("{}/{index}", cgroups::run_prefix(run_dir));
             cgroups::destroy(&cgroups::hierarchies(), &prefix, Duration::from_secs(5));
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             Ok((

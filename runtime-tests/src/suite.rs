@@ -57,3 +57,30 @@ pub fn find(name: &str) -> Option<&'static Test> {
         .flat_map(|topic| topic.iter())
         .find(|test| test.name == name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{find, select};
+
+    #[test]
+    fn names_are_unique_and_found() {
+        let all = select(&[]);
+        for test in &all {
+            let same = all.iter().filter(|other| other.name == test.name).count();
+            assert_eq!(same, 1, "{}", test.name);
+            assert!(find(test.name).is_some());
+        }
+    }
+
+    #[test]
+    fn filters_are_substrings_of_which_any_fits() {
+        let filters = ["killed::".to_string(), "locking::".to_string()];
+        let chosen = select(&filters);
+        assert!(!chosen.is_empty());
+        assert!(
+            chosen
+                .iter()
+                .all(|t| t.name.starts_with("killed") || t.name.starts_with("locking"))
+        );
+    }
+}

@@ -26,6 +26,8 @@ tests!("cgroup_v1":
     cgroups_below_the_containers_are_removed,
     a_cgroup_that_exists_already_can_be_used,
     missing_parents_of_a_cpuset_get_its_values,
+    the_unified_hierarchy_of_a_hybrid_machine_is_joined_too,
+    hugetlb_limits_go_to_the_unified_hierarchy_of_a_hybrid_machine,
 );
 
 /// Creates it and compares files of its cgroup.
@@ -357,4 +359,30 @@ fn missing_parents_of_a_cpuset_get_its_values(ctx: &Ctx) -> Outcome {
         }
     }
     ctx.nothing_left()
+}
+
+fn the_unified_hierarchy_of_a_hybrid_machine_is_joined_too(ctx: &Ctx) -> Outcome {
+    ctx.v1("memory")?;
+    let hierarchy = ctx.v2("")?;
+    let c = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).create()?;
+    let dir = ctx.cgroup_dir(hierarchy, &c.id);
+    check_eq!(
+        cgroups::pids(&dir),
+        [c.pid()?],
+        "processes of {}",
+        dir.display()
+    );
+    Ok(())
+}
+
+fn hugetlb_limits_go_to_the_unified_hierarchy_of_a_hybrid_machine(ctx: &Ctx) -> Outcome {
+    ctx.v1("memory")?;
+    let hierarchy = ctx.v2("hugetlb")?;
+    let limits = json!([{"pageSize": "2MB", "limit": 8388608}]);
+    let b = Bundle::new(ctx)?.set("/linux/resources/hugepageLimits", limits);
+    let c = b.args(&["/bin/sleep", "1000"]).create()?;
+    let path = ctx.cgroup_dir(hierarchy, &c.id).join("hugetlb.2MB.max");
+    let found = std::fs::read_to_string(&path).because(path.display())?;
+    check_eq!(found.trim(), "8388608", "hugetlb.2MB.max");
+    Ok(())
 }

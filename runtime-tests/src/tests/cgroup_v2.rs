@@ -213,12 +213,24 @@ fn a_cgroup_mount_shows_the_containers_own_cgroup(ctx: &Ctx) -> Outcome {
 
 fn a_cgroup_mount_without_a_cgroup_namespace_shows_the_callers_view(ctx: &Ctx) -> Outcome {
     // What engines mean by the host's cgroup namespace; /proc/self/cgroup leads on from there.
-    let b = pure(ctx)?
-        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"]);
+    let b = pure(ctx)?.mount(
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        &["ro", "nosuid", "noexec", "nodev"],
+    );
     let path = format!("/sys/fs/cgroup{}/{}", ctx.prefix, b.id);
-    let said = b.says(&format!("cat {path}/cgroup.procs; touch {path}/x 2>&1; true"))?;
-    check!(said.starts_with("1\n"), "the container's cgroup from its own mount: {said}");
-    check!(said.contains("Read-only file system"), "the mount is writable: {said}");
+    let said = b.says(&format!(
+        "cat {path}/cgroup.procs; touch {path}/x 2>&1; true"
+    ))?;
+    check!(
+        said.starts_with("1\n"),
+        "the container's cgroup from its own mount: {said}"
+    );
+    check!(
+        said.contains("Read-only file system"),
+        "the mount is writable: {said}"
+    );
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::context::Ctx;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, fail};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 
@@ -51,21 +51,22 @@ fn the_default_devices_are_there_and_open_to_all(ctx: &Ctx) -> Outcome {
 
 fn the_usual_links_are_there(ctx: &Ctx) -> Outcome {
     let said = Bundle::new(ctx)?.says(
-        "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo x > /dev/stdout",
+        "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo x >> /dev/stdout",
     )?;
     let lines: Vec<&str> = said.lines().collect();
-    check_eq!(
-        &lines[..4],
-        [
-            "/proc/self/fd",
-            "/proc/self/fd/0",
-            "/proc/self/fd/1",
-            "/proc/self/fd/2"
-        ],
-        "links"
-    );
-    check!(lines[4].ends_with("pts/ptmx"), "ptmx leads to {}", lines[4]);
-    check_eq!(lines.last(), Some(&"x"), "what /dev/stdout takes");
+    let [fd, stdin, stdout, stderr, ptmx, last] = lines[..] else {
+        return fail(format!("not the six lines that were asked for: {said}"));
+    };
+    let links = [fd, stdin, stdout, stderr];
+    let wanted = [
+        "/proc/self/fd",
+        "/proc/self/fd/0",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+    ];
+    check_eq!(links, wanted, "links");
+    check!(ptmx.ends_with("pts/ptmx"), "ptmx leads to {ptmx}");
+    check_eq!(last, "x", "what /dev/stdout takes");
     Ok(())
 }
 

@@ -81,7 +81,8 @@ fn strace(ctx: &Ctx, follow: bool, options: &[String]) -> Outcome<Vec<String>> {
     }
     let mut words = vec!["strace".to_string(), "-qq".into()];
     if follow {
-        words.push("-f".into());
+        // -D: the tracer stays behind with the container's init, out of the caller's way.
+        words.extend(["-f".to_string(), "-D".into()]);
     }
     words.push("-o".into());
     words.push(ctx.dir.join("strace").to_string_lossy().into_owned());
@@ -104,8 +105,9 @@ fn calls(ctx: &Ctx, follow: bool, stage: &Stage) -> Outcome<BTreeMap<String, usi
         .within(&strace(ctx, follow, &[])?)
         .run()?
         .ok()?;
+    // The report is complete when all that is followed has ended.
+    cleared(ctx, &b.id, "that did not happen")?;
     let report = std::fs::read_to_string(ctx.dir.join("strace"))?;
-    ctx.rt(&["delete", "--force", &b.id]).run()?;
     let mut calls: BTreeMap<String, usize> = BTreeMap::new();
     let mut per_process: BTreeMap<(String, String), usize> = BTreeMap::new();
     for line in report.lines() {

@@ -17,6 +17,8 @@ tests!("lifecycle":
     kill_of_a_stopped_container_is_refused,
     kill_with_an_unknown_signal_is_refused,
     kill_all_is_accepted,
+    kill_all_reaches_every_process_without_a_pid_namespace,
+    kill_reaches_the_first_process_only,
     delete_of_a_running_container_is_refused,
     delete_force_removes_a_running_container,
     delete_removes_a_created_container,
@@ -32,6 +34,7 @@ tests!("lifecycle":
     exit_codes_of_a_detached_container_reach_the_subreaper,
     delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace,
     a_stale_pid_file_is_replaced,
+    configs_of_every_minor_version_of_the_spec_run,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -151,6 +154,36 @@ fn kill_all_is_accepted(ctx: &Ctx) -> Outcome {
     let pid = c.pid()?;
     c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;
     check_eq!(c.wait_pid(pid)?, 137, "exit code");
+    Ok(())
+}
+
+fn kill_all_reaches_every_process_without_a_pid_namespace(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .without_namespace("pid")
+        .shell("sleep 1000 & sleep 1000 & echo up; wait");
+    let c = b.detach()?;
+    c.wait_stdout("up")?;
+    let pid = c.pid()?;
+    let others = || procs::descendants(rustix::process::getpid().as_raw_nonzero().get());
+    check_eq!(others().len(), 3, "processes before");
+    c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;
+    check_eq!(c.wait_pid(pid)?, 137, "exit code");
+    ctx.until("all processes are gone", || others().is_empty())
+}
+
+fn kill_reaches_the_first_process_only(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .shell("trap 'echo caught' USR1; sleep 1000 & echo up; while :; do wait; done");
+    let c = b.detach()?;
+    c.wait_stdout("up")?;
+    c.kill("USR1")?;
+    c.wait_stdout("caught")?;
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    check_eq!(
+        procs::descendants(me).len(),
+        2,
+        "processes after a signal that only one catches"
+    );
     Ok(())
 }
 
@@ -320,5 +353,12 @@ fn delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace(ctx: &Ctx
     c.start()?;
     check_eq!(c.wait_pid(pid)?, 0, "exit code");
     c.delete_force()?.ok()?;
+    ctx.nothing_left()
+}
+
+fn configs_of_every_minor_version_of_the_spec_run(ctx: &Ctx) -> Outcome {
+    for version in ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"] {
+        Bundle::new(ctx)?.set("/ociVersion", version).run()?.ok()?;
+    }
     ctx.nothing_left()
 }

@@ -1,5 +1,6 @@
 //! The tests, one file per topic; each name states a promise.
 
+mod bad_config;
 mod bad_input;
 mod capabilities;
 mod cgroup_v1;
@@ -8,13 +9,16 @@ mod devices;
 mod engines;
 mod foreground;
 mod hooks;
+mod inheritance;
 mod killed;
 mod lifecycle;
 mod locking;
+mod logs;
 mod mounts;
 mod namespaces;
 mod output;
 mod process;
+mod rootfs;
 mod seccomp;
 mod security;
 mod terminal;
@@ -28,15 +32,19 @@ pub const ALL: &[&[Test]] = &[
     terminal::TESTS,
     namespaces::TESTS,
     mounts::TESTS,
+    rootfs::TESTS,
     devices::TESTS,
     process::TESTS,
+    inheritance::TESTS,
     capabilities::TESTS,
     seccomp::TESTS,
     hooks::TESTS,
     cgroup_v1::TESTS,
     cgroup_v2::TESTS,
     bad_input::TESTS,
+    bad_config::TESTS,
     output::TESTS,
+    logs::TESTS,
     locking::TESTS,
     killed::TESTS,
     security::TESTS,

@@ -4,7 +4,6 @@ use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::Outcome;
 use crate::{check, check_eq, tests};
-use serde_json::json;
 use std::fs;
 
 tests!("mounts":
@@ -24,19 +23,11 @@ tests!("mounts":
     mounts_are_done_in_order,
     a_later_mount_hides_an_earlier_one,
     propagation_of_a_mount_is_set,
-    rootfs_propagation_is_set,
-    rootfs_propagation_slave_hears_the_host,
-    mounts_of_a_container_never_reach_a_shared_host,
-    a_read_only_root_refuses_writes_and_mounts_stay_writable,
-    masked_paths_are_empty_and_read_only_paths_refuse_writes,
-    absent_masked_and_read_only_paths_are_ignored,
-    the_host_root_is_gone,
     cgroup_v1_mounts_show_the_containers_controllers,
     cgroup_v1_mounts_in_a_cgroup_namespace_work,
     ro_remount_of_a_tmpfs_holds,
     mqueue_is_usable,
     atime_options_are_applied,
-    no_pivot_is_accepted,
     a_file_system_image_option_string_reaches_the_kernel,
     a_bind_mount_of_a_device_node_works,
 );
@@ -96,7 +87,7 @@ fn tmpfs_takes_size_and_mode(ctx: &Ctx) -> Outcome {
 }
 
 /// A folder beside the bundle with one file.
-fn volume(ctx: &Ctx) -> Outcome<String> {
+pub fn volume(ctx: &Ctx) -> Outcome<String> {
     let dir = ctx.dir.join(format!("volume{}", ctx.next()));
     fs::create_dir_all(dir.join("sub"))?;
     fs::write(dir.join("file"), "content\n")?;
@@ -340,150 +331,6 @@ fn propagation_of_a_mount_is_set(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn rootfs_propagation_is_set(ctx: &Ctx) -> Outcome {
-    for (mode, wanted) in [
-        ("shared", "shared:"),
-        ("private", ""),
-        ("rprivate", ""),
-        ("unbindable", "unbindable"),
-    ] {
-        let facts = Bundle::new(ctx)?
-            .set("/linux/rootfsPropagation", mode)
-            .facts()?;
-        let fields = facts.mount("/")?;
-        let tag = if fields[6] == "-" {
-            ""
-        } else {
-            fields[6].as_str()
-        };
-        let fits = tag.starts_with(wanted) && (tag.is_empty() == wanted.is_empty());
-        check!(fits, "propagation of / with {mode}: {fields:?}");
-    }
-    Ok(())
-}
-
-/// Starts a command where all mounts are shared, as systemd makes them.
-const SHARED: [&str; 4] = ["unshare", "-m", "--propagation", "shared"];
-
-fn rootfs_propagation_slave_hears_the_host(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?
-        .set("/linux/rootfsPropagation", "rslave")
-        .shell("grep ' / / ' /proc/self/mountinfo; cat /proc/self/mountinfo");
-    let said = b
-        .verb::<&str>("run", &[])?
-        .within(&SHARED)
-        .run()?
-        .ok()?
-        .stdout;
-    let root = said
-        .lines()
-        .find(|line| line.split(' ').nth(4) == Some("/"))
-        .unwrap_or_default();
-    check!(root.contains("master:"), "the root is no slave: {root}");
-    ctx.nothing_left()
-}
-
-fn mounts_of_a_container_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
-    let dir = volume(ctx)?;
-    for mode in ["", "rprivate", "rslave"] {
-        let mut b = Bundle::new(ctx)?
-            .mount("/data", "bind", &dir, &["rbind"])
-            .shell("mount -t tmpfs x /mnt; true")
-            .capabilities(&["CAP_SYS_ADMIN"]);
-        if !mode.is_empty() {
-            b = b.set("/linux/rootfsPropagation", mode);
-        }
-        let after = "grep -c . /proc/self/mountinfo >\"$0\"; \"$@\"; grep -c . /proc/self/mountinfo >>\"$0\"";
-        let counts = ctx.dir.join("counts");
-        let counts_arg = counts.to_string_lossy().into_owned();
-        let cmd = b.verb::<&str>("run", &[])?;
-        let cmd = cmd
-            .within(&["sh", "-c", after, counts_arg.as_str()])
-            .within(&SHARED);
-        cmd.run()?.ok()?;
-        let text = fs::read_to_string(&counts)?;
-        let (before, after) = text.trim().split_once('\n').unwrap_or_default();
-        check_eq!(
-            after,
-            before,
-            "mounts of the host after a run with propagation `{mode}`"
-        );
-    }
-    ctx.nothing_left()
-}
-
-fn a_read_only_root_refuses_writes_and_mounts_stay_writable(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?
-        .set("/root/readonly", true)
-        .mount("/tmp", "tmpfs", "tmpfs", &[]);
-    let said = b.says("touch /made 2>&1; touch /tmp/ok /dev/shm/ok && echo fine")?;
-    check!(
-        said.contains("Read-only file system") && said.ends_with("fine"),
-        "{said}"
-    );
-    Ok(())
-}
-
-fn masked_paths_are_empty_and_read_only_paths_refuse_writes(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?
-        .set(
-            "/linux/maskedPaths",
-            json!(["/proc/kcore", "/proc/keys", "/sys/firmware", "/srv"]),
-        )
-        .set(
-            "/linux/readonlyPaths",
-            json!(["/proc/sys", "/proc/irq", "/mnt"]),
-        );
-    fs::write(b.rootfs().join("srv/secret"), "secret")?;
-    let said = b.says(
-        "cat /proc/keys | wc -c; ls -A /sys/firmware | wc -l; ls -A /srv | wc -l; \
-         touch /srv/x 2>&1; touch /mnt/x 2>&1; echo 1 2>&1 >/proc/sys/vm/swappiness; true",
-    )?;
-    let mut lines = said.lines();
-    for what in [
-        "bytes of a masked file",
-        "entries of a masked sysfs folder",
-        "entries of a masked folder",
-    ] {
-        check_eq!(lines.next(), Some("0"), "{what}");
-    }
-    check!(
-        said.matches("Read-only file system").count() >= 2,
-        "writes under masked and read-only paths: {said}"
-    );
-    Ok(())
-}
-
-fn absent_masked_and_read_only_paths_are_ignored(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?
-        .set(
-            "/linux/maskedPaths",
-            json!(["/nosuch/file", "/proc/nosuch"]),
-        )
-        .set(
-            "/linux/readonlyPaths",
-            json!(["/nosuch/dir", "/proc/nosuch"]),
-        );
-    let rootfs = b.rootfs();
-    b.run()?.ok()?;
-    check!(!rootfs.join("nosuch").exists(), "/nosuch was made");
-    Ok(())
-}
-
-fn the_host_root_is_gone(ctx: &Ctx) -> Outcome {
-    let facts = Bundle::new(ctx)?.facts()?;
-    let text = facts.text("mountinfo")?;
-    let first = text.lines().next().unwrap_or_default();
-    check_eq!(first.split(' ').nth(4), Some("/"), "first mount");
-    let dev = first.split(' ').nth(2).unwrap_or_default();
-    let same = text
-        .lines()
-        .filter(|line| line.split(' ').nth(2) == Some(dev))
-        .count();
-    check_eq!(same, 1, "mounts of the host's file system");
-    Ok(())
-}
-
 fn cgroup_v1_mounts_show_the_containers_controllers(ctx: &Ctx) -> Outcome {
     ctx.v1("memory")?;
     let options = ["ro", "nosuid", "noexec", "nodev"];
@@ -565,16 +412,6 @@ fn atime_options_are_applied(ctx: &Ctx) -> Outcome {
         "strictatime gives {found:?}"
     );
     Ok(())
-}
-
-fn no_pivot_is_accepted(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?.shell("ls /bin/probe");
-    check_eq!(
-        b.verb("run", &["--no-pivot"])?.run()?.ok()?.stdout,
-        "/bin/probe\n",
-        "output"
-    );
-    ctx.nothing_left()
 }
 
 fn a_file_system_image_option_string_reaches_the_kernel(ctx: &Ctx) -> Outcome {
