@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::CgroupError;
 use super::file;
-use crate::config::spec::Resources;
+
 use crate::plan::cgroup::{Hierarchy, Host, Unified};
 
 /// Where the cgroup file systems are mounted (systemd's file hierarchy, sysfs(5)).
@@ -32,17 +32,14 @@ pub struct Cgroupfs {
 impl Cgroupfs {
     /// Opens `/sys/fs/cgroup` and finds out what is there.
     ///
-    /// On a host with v1 and v2 side by side, the v2 side is only looked at if `resources` ask for
-    /// a controller that v1 lacks.
-    ///
     /// # Errors
     /// `/sys/fs/cgroup` or `/proc/self/cgroup` cannot be read.
-    pub fn open(resources: &Resources) -> Result<Cgroupfs, CgroupError> {
-        Self::open_at(ROOT.into(), resources)
+    pub fn open() -> Result<Cgroupfs, CgroupError> {
+        Self::open_at(ROOT.into())
     }
 
     /// The same for file systems that are mounted elsewhere.
-    pub fn open_at(path: PathBuf, resources: &Resources) -> Result<Cgroupfs, CgroupError> {
+    pub fn open_at(path: PathBuf) -> Result<Cgroupfs, CgroupError> {
         let shown = |path: &Path| path.display().to_string();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, &path, flags, Mode::empty())
@@ -76,7 +73,7 @@ impl Cgroupfs {
             let names = directory_names(root.as_fd())
                 .map_err(|errno| CgroupError::kernel("list", shown(&path), errno))?;
             host.hierarchies = hierarchies(&membership, &names);
-            if names.iter().any(|name| name == HYBRID_DIRECTORY) && needs_v2(&host, resources) {
+            if names.iter().any(|name| name == HYBRID_DIRECTORY) {
                 host.unified = controllers(HYBRID_DIRECTORY).ok();
             }
         }
@@ -110,23 +107,6 @@ fn hierarchies(membership: &str, mounted: &[String]) -> Vec<Hierarchy> {
         }
     }
     hierarchies
-}
-
-/// Whether a limit asks for a controller that no v1 hierarchy has.
-fn needs_v2(host: &Host, resources: &Resources) -> bool {
-    [
-        ("cpu", resources.cpu.is_some()),
-        ("cpuset", resources.cpu.is_some()),
-        ("memory", resources.memory.is_some()),
-        ("pids", resources.pids.is_some()),
-        ("blkio", resources.block_io.is_some()),
-        ("hugetlb", !resources.hugepage_limits.is_empty()),
-        ("rdma", !resources.rdma.is_empty()),
-        // The default rules apply without a rule in config.json too.
-        ("devices", true),
-    ]
-    .into_iter()
-    .any(|(controller, wanted)| wanted && host.hierarchy_of(controller).is_none())
 }
 
 fn directory_names(directory: BorrowedFd) -> Result<Vec<String>, Errno> {

@@ -261,12 +261,12 @@ fn devices_that_no_rule_allows_cannot_be_opened() {
             (probe("/dev/kmsg"), probe("/dev/zero"), probe("/dev/kmsg"));
         assert!(before.go());
         cgroup.apply(&plan).unwrap();
-    cgroup.apply_devices(&plan).unwrap();
+        cgroup.apply_devices(&plan).unwrap();
         assert!(allowed.go());
         assert!(!denied.go());
         // Applying again replaces the rules, it does not pile them up.
         cgroup.apply(&plan).unwrap();
-    cgroup.apply_devices(&plan).unwrap();
+        cgroup.apply_devices(&plan).unwrap();
         cgroup.record().remove(PATIENCE).unwrap();
     }
 }
@@ -375,7 +375,7 @@ fn v2_limits_of_every_controller_that_is_there_are_in_the_files() {
         }
         let (cgroup, plan) = ground.create(resources).unwrap();
         cgroup.apply(&plan).unwrap();
-    cgroup.apply_devices(&plan).unwrap();
+        cgroup.apply_devices(&plan).unwrap();
         for (file, expected) in files {
             assert_eq!(value(cgroup.record(), "", file), *expected, "{file}");
         }

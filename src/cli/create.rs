@@ -23,6 +23,7 @@ pub fn create(global: &Global, args: Create) -> Result<()> {
 /// # Errors
 /// An id that is none, a manager that is not there.
 pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
+    let (listen_fds, listen_env) = socket_activation();
     Ok(Request {
         id: Id::new(&args.id)?,
         root: context::root(global)?,
@@ -33,8 +34,28 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
         pid_file: args.pid_file,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
-        preserve_fds: args.preserve_fds,
+        preserve_fds: args.preserve_fds + listen_fds,
+        listen_env,
         mode,
         created: time::rfc3339_nano(SystemTime::now()),
     })
+}
+
+/// Descriptors that systemd passed for the container (sd_listen_fds(3)): how many,
+/// and the environment that tells the program, which is process 1 to itself.
+fn socket_activation() -> (u32, Vec<String>) {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let for_us = number("LISTEN_PID") == Some(std::process::id());
+    match number("LISTEN_FDS") {
+        Some(count) if for_us && count > 0 => {
+            let mut env = vec![format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()];
+            env.extend(
+                std::env::var("LISTEN_FDNAMES")
+                    .ok()
+                    .map(|n| format!("LISTEN_FDNAMES={n}")),
+            );
+            (count, env)
+        }
+        _ => (0, Vec::new()),
+    }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::args::{Delete, Global};
 use super::context;
+use crate::container::delete::DeleteError;
 use crate::container::{self, Id, State, Status, StoreError};
 use crate::launch::hooks;
 
@@ -18,8 +19,14 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
             Err(StoreError::Missing(_)) if args.force => continue,
             result => result?,
         };
-        if let Some(state) = container::delete::delete(&entry, args.force)? {
-            poststop(&state);
+        match container::delete::delete(&entry, args.force) {
+            // Another delete was quicker.
+            Err(DeleteError::Store(StoreError::Missing(_))) if args.force => {}
+            result => {
+                if let Some(state) = result? {
+                    poststop(&state);
+                }
+            }
         }
     }
     Ok(())

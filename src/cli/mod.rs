@@ -21,8 +21,8 @@ use anyhow::Result;
 use args::{Invocation, Usage, Verb};
 
 /// Runs one command line; gives the exit code. Every error has been reported.
-pub fn main(argv: impl Iterator<Item = OsString>) -> u8 {
-    let invocation = match args::parse(argv) {
+pub fn main(argv: Vec<OsString>) -> u8 {
+    let invocation = match args::parse(argv.into_iter()) {
         Ok(invocation) => invocation,
         Err(Usage::Show(text)) => return u8::from(print::text(&text).is_err()),
         Err(Usage::Wrong {

@@ -6,7 +6,7 @@ use super::args::{Global, Run};
 use super::{create, delete};
 use crate::container;
 use crate::launch::foreground::{self, Signals};
-use crate::launch::{self, Mode, start};
+use crate::launch::{self, Launched, Mode, start};
 
 /// Runs a container; gives the exit code.
 ///
@@ -21,7 +21,7 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     let request = create::request(global, args.create, mode)?;
     if args.detach {
         let launched = launch::launch(&request)?;
-        start::poststart(&launched.state);
+        poststart(&launched)?;
         return Ok(0);
     }
     // Before the clone, so that no signal and no child's end is missed.
@@ -31,7 +31,7 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
             .context("cannot become a subreaper")?;
     }
     let launched = launch::launch(&request)?;
-    start::poststart(&launched.state);
+    poststart(&launched)?;
     launched.entry.unlock()?;
     let code = foreground::wait(&launched, &signals).context("cannot wait for the container")?;
     if !args.keep
@@ -41,4 +41,15 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     }
     // Exit codes have eight bits.
     Ok(code as u8)
+}
+
+/// Runs the poststart hooks; when one fails, nothing of the container is left.
+fn poststart(launched: &Launched) -> Result<()> {
+    let Err(error) = start::poststart(&launched.state) else {
+        return Ok(());
+    };
+    if let Some(state) = container::delete::delete(&launched.entry, true)? {
+        delete::poststop(&state);
+    }
+    Err(error.into())
 }

@@ -84,7 +84,7 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
     }
     let state = match entry.read_state() {
         Ok(state) => state,
-        // The first record was cut short: nothing else had been made.
+        // Killed before the first record: nothing else had been made.
         Err(StoreError::Broken(..) | StoreError::Missing(_)) if force => {
             entry.remove()?;
             return Ok(None);

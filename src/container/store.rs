@@ -38,7 +38,7 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::Exists(id) => write!(f, "container with id \"{id}\" exists already"),
+            StoreError::Exists(id) => write!(f, "container with given ID already exists: {id}"),
             StoreError::Missing(id) => write!(
                 f,
                 "container \"{id}\" does not exist: container does not exist"
@@ -243,16 +243,7 @@ impl Entry {
         }
     }
 
-    /// Writes the first record. Nothing has been made yet, so a text that is cut
-    /// short by a kill hides nothing.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    pub fn write_first_state(&self, state: &State) -> Result<(), StoreError> {
-        self.write_file(STATE, state)
-    }
-
-    /// Replaces the record atomically.
+    /// Writes or replaces the record atomically.
     ///
     /// # Errors
     /// A file that cannot be written.

@@ -101,8 +101,9 @@ fn poll_wanted(wanted: &[(BorrowedFd<'_>, PollFlags)]) -> Result<Vec<PollFlags>>
 fn forward(launched: &Launched, signal: i32, relay: Option<&mut Relay<'_>>) {
     match signal {
         libc::SIGCHLD => reap(launched),
-        // Go's runtime uses it on itself; runc does not forward it either.
-        libc::SIGURG => {}
+        // Ours: a reader of our own output went away; Go's runtime uses the other on
+        // itself, so runc does not forward it either.
+        libc::SIGPIPE | libc::SIGURG => {}
         libc::SIGWINCH if relay.is_some() => {
             if let Some(relay) = relay {
                 relay.resize();

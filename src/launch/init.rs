@@ -11,15 +11,18 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::FdFlags;
 use rustix::process::DumpableBehavior;
 
+use super::send::send_fd;
 use super::{hooks, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::HookRecord;
 use crate::plan::namespaces::CLONE_NEWTIME;
+use crate::plan::scheduling::SchedulingPlan;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::{self, Procfs, resolve};
+use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::process::{
-    PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_rlimit, setns,
-    unblock_signals, unshare_namespaces,
+    PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
+    set_personality, set_rlimit, set_scheduler, setns, unblock_signals, unshare_namespaces,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
@@ -39,6 +42,9 @@ pub struct Init<'a> {
     pub cgroup: &'a Cgroup,
     /// Files of the namespaces to join: index in the plan's `join`.
     pub namespaces: Vec<(usize, OwnedFd)>,
+    /// Namespaces that are made by a second clone, from inside a user namespace that
+    /// is joined: made before, they would not belong to it.
+    pub second_clone: Option<u64>,
     /// Namespaces that the init itself makes, after it has joined the cgroup.
     pub unshare: u64,
     /// The root file system's mount, where the init may not open its path.
@@ -68,7 +74,7 @@ type Step<T = ()> = Result<T, Failure>;
 impl Init<'_> {
     /// Runs the init. Its end is the stub, or an exit after a failure was told.
     pub fn run(mut self) -> ! {
-        let failure = match self.steps() {
+        let failure = match self.enter_cgroup().and_then(|()| self.steps()) {
             Ok(never) => match never {},
             Err(failure) => failure,
         };
@@ -82,12 +88,10 @@ impl Init<'_> {
         exit_now(255)
     }
 
-    fn steps(&mut self) -> Step<std::convert::Infallible> {
-        let plan = self.plan;
+    fn enter_cgroup(&mut self) -> Step {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
-        let makes_user = plan.namespaces.makes(libc::CLONE_NEWUSER as u64);
-        if !makes_user {
+        if !self.plan.namespaces.makes(libc::CLONE_NEWUSER as u64) {
             // From before the first setns, so that nothing inside can look into this process.
             undumpable()?;
         }
@@ -96,6 +100,30 @@ impl Init<'_> {
             index: index as u32,
             errno: errno.raw_os_error(),
         })?;
+        match self.second_clone {
+            Some(flags) => self.clone_again(flags),
+            None => Ok(()),
+        }
+    }
+
+    /// Joins the user namespace and goes on in a sibling that has the other new ones.
+    fn clone_again(&mut self, flags: u64) -> Step {
+        self.join_namespaces(libc::CLONE_NEWUSER as u64)?;
+        match clone3_sibling(flags).at(Stage::MakeNamespace)? {
+            Cloned::Child => undumpable(),
+            Cloned::Parent { pidfd, .. } => {
+                let message = Message::new(abi::TAG_INIT, 0, 0, 0);
+                let bytes = stub::as_bytes(std::slice::from_ref(&message));
+                let sent = send_fd(&self.channel, pidfd.as_fd(), &bytes[..abi::MESSAGE_HEAD]);
+                // The runtime's death ends the sibling too: it reads the channel's end.
+                exit_now(i32::from(sent.is_err()))
+            }
+        }
+    }
+
+    fn steps(&mut self) -> Step<std::convert::Infallible> {
+        let plan = self.plan;
+        let makes_user = plan.namespaces.makes(libc::CLONE_NEWUSER as u64);
         if makes_user {
             // The parent writes the mappings through this process's /proc files,
             // which belong to it only while it is dumpable.
@@ -103,7 +131,7 @@ impl Init<'_> {
             undumpable()?;
             become_root()?;
         }
-        self.join_namespaces()?;
+        self.join_namespaces(!0)?;
         self.make_namespaces()?;
         rustix::process::setsid().at(Stage::Session)?;
         if let Some(name) = &self.keyring {
@@ -131,9 +159,14 @@ impl Init<'_> {
         self.become_stub(procfs, program)
     }
 
-    fn join_namespaces(&mut self) -> Step {
+    /// Joins those of the kinds in `flags`.
+    fn join_namespaces(&mut self, flags: u64) -> Step {
         for (index, file) in std::mem::take(&mut self.namespaces) {
             let join = &self.plan.namespaces.join[index];
+            if join.flag & flags == 0 {
+                self.namespaces.push((index, file));
+                continue;
+            }
             setns(file.as_fd(), join.flag).at_index(Stage::JoinNamespace, index)?;
             if join.flag == libc::CLONE_NEWUSER as u64 {
                 become_root()?;
@@ -249,10 +282,12 @@ impl Init<'_> {
     /// What the program inherits that the stub's execve does not change.
     fn prepare_process(&mut self) -> Step<Option<CString>> {
         let process = &self.plan.process;
-        let cwd = resolve::handle_or_make(CWD, relative(&process.cwd), resolve::Make::Directory)
-            .at(Stage::Cwd)?;
-        rustix::process::fchdir(&cwd).at(Stage::Cwd)?;
-        drop(cwd);
+        let cwd = relative(&process.cwd);
+        // The pivot has left it at the root.
+        if !cwd.is_empty() {
+            let dir = resolve::handle_or_make(CWD, cwd, resolve::Make::Directory).at(Stage::Cwd)?;
+            rustix::process::fchdir(&dir).at(Stage::Cwd)?;
+        }
         // A directory outside the root has no path here (CVE-2024-21626).
         let path = rustix::process::getcwd(Vec::new()).at(Stage::Cwd)?;
         if path.to_bytes().first() != Some(&b'/') {
@@ -277,6 +312,7 @@ impl Init<'_> {
             process.search.as_deref(),
         )
         .at(Stage::Lookup)?;
+        schedule(&self.plan.scheduling).at(Stage::Scheduling)?;
         for (index, limit) in process.rlimits.iter().enumerate() {
             set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
         }
@@ -345,6 +381,16 @@ impl Init<'_> {
             }),
         }
     }
+}
+
+fn schedule(plan: &SchedulingPlan) -> SysResult<()> {
+    if let Some(scheduler) = &plan.scheduler {
+        set_scheduler(scheduler)?;
+    }
+    if let Some(priority) = plan.io_priority {
+        set_io_priority(priority)?;
+    }
+    plan.personality.map_or(Ok(()), set_personality)
 }
 
 fn undumpable() -> Step {

@@ -69,6 +69,8 @@ pub struct Request {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
+    /// Environment of socket activation (`LISTEN_FDS=1`), which goes with the descriptors.
+    pub listen_env: Vec<String>,
     /// Who manages cgroups.
     pub manager: Manager,
     /// Create, or run at once.

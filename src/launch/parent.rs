@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
@@ -68,7 +68,13 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     for warning in config::check(&spec)? {
         log::warn!("{warning}");
     }
+    log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
     let mut plan = plan::plan(&spec, bundle_text)?;
+    let listen_env = request
+        .listen_env
+        .iter()
+        .map(|e| plan::path::c_string(e.as_str()));
+    plan.process.env.extend(listen_env);
     if let Some(section) = seccomp_section(&spec) {
         seccomp::check(section).map_err(seccomp_error)?;
     }
@@ -78,7 +84,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
 
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let cgroupfs = Cgroupfs::open(&linux.resources)?;
+    let cgroupfs = Cgroupfs::open()?;
     let cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
             .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
@@ -97,6 +103,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         entry,
         child: None,
         cgroup_made: false,
+        reset_signals: false,
         hooks_ran: false,
         pid_file: false,
     };
@@ -252,6 +259,8 @@ struct Attempt<'a> {
     cgroup_made: bool,
     hooks_ran: bool,
     pid_file: bool,
+    /// The caller ignored signals, and that is inherited.
+    reset_signals: bool,
 }
 
 impl Attempt<'_> {
@@ -270,7 +279,7 @@ impl Attempt<'_> {
             None => None,
         };
         // Intent on disk before the first effect outside the state directory.
-        self.entry.write_first_state(&self.state)?;
+        self.entry.write_state(&self.state)?;
         let fifo = if self.state.run {
             None
         } else {
@@ -294,13 +303,17 @@ impl Attempt<'_> {
         for warning in seccomp.iter().flat_map(|program| &program.warnings) {
             log::warn!("{warning}");
         }
-        let size = self.write_stub(&memfd, seccomp.as_ref())?;
-        drop(memfd);
         self.record_pid()?;
+        let size = self.write_stub(&memfd, seccomp.as_ref())?;
         if let Some(socket) = pidfd_socket {
             let (_, pidfd) = self.child()?;
             send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
         }
+        log::debug!(
+            "container {}: its init is process {}",
+            self.state.id,
+            self.state.pid
+        );
         let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
         if !self.state.run {
             rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
@@ -309,9 +322,10 @@ impl Attempt<'_> {
         Ok(console)
     }
 
+    /// Makes the exec fifo and opens both of its ends, for the init: only root
+    /// and the runtime ever open it by its path.
     fn make_fifo(&self) -> Result<OwnedFd, LaunchError> {
-        // The program's user opens it for writing, through a descriptor.
-        let mode = Mode::from_raw_mode(0o622);
+        let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(
             self.entry.dir(),
             NEW_FIFO,
@@ -320,17 +334,9 @@ impl Attempt<'_> {
             0,
         )
         .doing("make the exec fifo of", &self.request.id)?;
-        let fifo = rustix::fs::openat(
-            self.entry.dir(),
-            NEW_FIFO,
-            OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )
-        .doing("open the exec fifo of", &self.request.id)?;
-        // mknod's mode went through the caller's umask.
-        rustix::fs::chmodat(self.entry.dir(), NEW_FIFO, mode, AtFlags::empty())
-            .doing("open the exec fifo of", &self.request.id)?;
-        Ok(fifo)
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(self.entry.dir(), NEW_FIFO, flags, Mode::empty())
+            .doing("open the exec fifo of", &self.request.id)
     }
 
     fn child(&self) -> Result<(Pid, &OwnedFd), LaunchError> {
@@ -354,7 +360,13 @@ impl Attempt<'_> {
         let joins_itself = into.is_none() || cgroup.tasks_fds().next().is_some();
         let late = CLONE_NEWTIME | if joins_itself { NEWCGROUP } else { 0 };
         let unshare = late & plan.namespaces.new;
-        let early = plan.namespaces.new & !late;
+        let new = plan.namespaces.new & !late;
+        let joins_user = plan.namespaces.join.iter().any(|join| join.flag == NEWUSER);
+        let (early, second_clone) = if joins_user && new != 0 {
+            (0, Some(new))
+        } else {
+            (new, None)
+        };
 
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
@@ -375,6 +387,7 @@ impl Attempt<'_> {
             fifo,
             cgroup,
             namespaces: joined,
+            second_clone,
             unshare,
             root_tree,
             trees,
@@ -401,6 +414,9 @@ impl Attempt<'_> {
                 self.child = Some((pid, pidfd));
                 drop(init);
                 entered.leave()?;
+                if second_clone.is_some() {
+                    self.meet_second(&ours, cgroup)?;
+                }
                 if plan.namespaces.makes(NEWUSER) {
                     ids::map(pid, &plan.namespaces)?;
                     let mapped = Message::new(abi::TAG_MAPPED, 0, 0, 0);
@@ -417,6 +433,24 @@ impl Attempt<'_> {
                     errno,
                 ))
             }
+        }
+    }
+
+    /// The process that was cloned has made the init as its sibling and ends.
+    fn meet_second(&mut self, channel: &OwnedFd, cgroup: &Cgroup) -> Result<(), LaunchError> {
+        let answer = tty::receive(channel).doing("hear from the init", "")?;
+        let (_, first) = self.child()?;
+        match answer {
+            Some((message, Some(pidfd))) if message.tag == abi::TAG_INIT => {
+                let _ = waitid_exited(first);
+                let pid = pid_of(&pidfd).doing("find the pid of the init", "")?;
+                self.child = Some((pid, pidfd));
+                Ok(())
+            }
+            Some((message, _)) if message.tag == abi::TAG_FAILED => Err(LaunchError::Init(
+                describe::failure(&message, self.plan, self.spec, Some(cgroup)),
+            )),
+            _ => self.channel_closed(None).map(drop),
         }
     }
 
@@ -437,6 +471,7 @@ impl Attempt<'_> {
         };
         let extras = stub_data::Extras {
             wait: !self.state.run,
+            reset_signals: self.reset_signals,
             keep_groups: ids::setgroups_denied(&self.plan.namespaces),
             close_from: 3 + self.request.preserve_fds,
             seccomp: program,
@@ -473,6 +508,7 @@ impl Attempt<'_> {
         }
         let stat = open("stat", OFlags::RDONLY)?;
         let start = read_start(stat.as_fd()).doing("read", proc_path("stat"))?;
+        self.reset_signals = ignores_signals(&open("status", OFlags::RDONLY)?);
         self.state.pid = pid;
         self.state.start_time = start.start_time;
         self.state.creator = 0;
@@ -642,6 +678,18 @@ impl Attempt<'_> {
     }
 }
 
+/// The pid behind a pidfd, as this process numbers it (pidfd_open(2), fdinfo).
+fn pid_of(pidfd: &OwnedFd) -> crate::sys::Result<Pid> {
+    let path = format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(pidfd)
+    );
+    let text = std::fs::read_to_string(path).map_err(|_| Errno::SRCH)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    line.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
+        .ok_or(Errno::SRCH)
+}
+
 fn waitid_exited(pidfd: &OwnedFd) -> crate::sys::Result<Option<rustix::process::WaitIdStatus>> {
     loop {
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
@@ -649,6 +697,15 @@ fn waitid_exited(pidfd: &OwnedFd) -> crate::sys::Result<Option<rustix::process::
             result => return result,
         }
     }
+}
+
+/// Whether /proc/PID/status shows ignored signals. clone3 resets handlers only.
+fn ignores_signals(status: &OwnedFd) -> bool {
+    let mut buffer = [0u8; 4096];
+    let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.is_none_or(|mask| mask.trim().bytes().any(|digit| digit != b'0'))
 }
 
 /// The words of config.json for `CLONE_NEW*` flags.

@@ -1,4 +1,4 @@
-//! Sources that the init cannot open: in a new user namespace it is not root on
+//! Sources that the init cannot open: in a user namespace it is not root on
 //! the host any more, so the parent clones the trees and the init attaches them.
 
 use std::os::fd::OwnedFd;
@@ -13,13 +13,13 @@ use crate::sys::{Errno, errno_text};
 /// The root file system's tree and those of the bind mounts, by index.
 pub type Trees = (Option<OwnedFd>, Vec<Option<OwnedFd>>);
 
-/// Opens them if there is a new user namespace that root makes.
+/// Opens them if root makes or joins a user namespace.
 ///
 /// # Errors
 /// A source that cannot be opened, with its pointer.
 pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
     let needed =
-        plan.namespaces.makes(libc::CLONE_NEWUSER as u64) && rustix::process::geteuid().is_root();
+        plan.namespaces.has(libc::CLONE_NEWUSER as u64) && rustix::process::geteuid().is_root();
     if !needed {
         return Ok((None, Vec::new()));
     }

@@ -1,17 +1,18 @@
 //! `start`: lets a created container run its program.
 //!
-//! The init waits in open(2) of the exec fifo for writing. Opening it for reading
-//! lets it go on; its execve closes the fifo, which is the proof that the program
-//! runs. When it cannot be run, the stub writes why before it ends.
+//! The init waits for a byte in the exec fifo, which it holds open for reading and
+//! writing. Its execve closes the fifo, which is the proof that the program runs.
+//! When it cannot be run, the stub writes why before it ends.
 
 use std::fmt;
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{describe, hooks};
+use super::describe;
+use super::hooks::{self, HookError};
 use crate::container::store::FIFO;
 use crate::container::{Entry, State, Status, StoreError, status};
 use crate::sys::stub::abi;
@@ -30,6 +31,8 @@ pub enum StartError {
     Init(String),
     /// The init died without a word.
     Died,
+    /// A poststart hook failed.
+    Poststart(HookError),
 }
 
 impl fmt::Display for StartError {
@@ -49,6 +52,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot {what}: {}", errno_text(errno.raw_os_error()))
             }
             StartError::Init(text) => f.write_str(text),
+            StartError::Poststart(error) => error.fmt(f),
             StartError::Died => f.write_str("the container's init died before it ran the program"),
         }
     }
@@ -82,49 +86,68 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         Status::Created => {}
         status => return Err(StartError::Status(status)),
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fifo = rustix::fs::openat(entry.dir(), FIFO, flags, Mode::empty())
-        .map_err(system("open the exec fifo"))?;
+    let open = |flags| {
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(entry.dir(), FIFO, flags, Mode::empty())
+    };
+    // Without a reader there is no init any more.
+    let go = match open(OFlags::WRONLY) {
+        Err(Errno::NXIO) => return Err(StartError::Died),
+        result => result.map_err(system("open the exec fifo"))?,
+    };
+    let answer = open(OFlags::RDONLY).map_err(system("open the exec fifo"))?;
     rustix::fs::unlinkat(entry.dir(), FIFO, AtFlags::empty())
         .map_err(system("remove the exec fifo"))?;
-
-    let mut fds = [
-        PollFd::new(&fifo, PollFlags::IN),
-        PollFd::new(&pidfd, PollFlags::IN),
-    ];
-    while let Err(errno) = poll(&mut fds, None) {
+    rustix::io::write(&go, &[0]).map_err(system("write to the exec fifo"))?;
+    // The init is the only writer now: the hang-up is its execve or its end.
+    drop(go);
+    while let Err(errno) = poll(&mut [PollFd::new(&answer, PollFlags::empty())], None) {
         if errno != Errno::INTR {
             return Err(StartError::System("wait for the program", errno));
         }
     }
-    let died = fds[0].revents().is_empty();
-    match read_record(&fifo).map_err(system("read the exec fifo"))? {
-        Some(message) => return Err(StartError::Init(describe::late_failure(&message))),
-        None if died => return Err(StartError::Died),
-        None => {}
+    match read_answer(&answer).map_err(system("read the exec fifo"))? {
+        Answer::Runs => {}
+        Answer::Failed(message) => {
+            return Err(StartError::Init(describe::late_failure(&message)));
+        }
+        Answer::Died => return Err(StartError::Died),
     }
-    poststart(&state);
+    if let Err(error) = poststart(&state) {
+        // runtime-spec, "Lifecycle", step 9: the container is stopped.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        return Err(StartError::Poststart(error));
+    }
     Ok(())
 }
 
-/// The record of a failing stub, if there is one.
-fn read_record(fifo: impl AsFd) -> Result<Option<abi::Message>, Errno> {
+/// What the fifo holds after the init has closed it.
+enum Answer {
+    Runs,
+    Failed(Box<abi::Message>),
+    Died,
+}
+
+fn read_answer(fifo: impl AsFd) -> Result<Answer, Errno> {
     let mut bytes = [0u8; abi::MESSAGE_HEAD + abi::DETAIL_MAX];
     match rustix::io::read(fifo, &mut bytes) {
-        Ok(0) | Err(Errno::AGAIN) => Ok(None),
-        Ok(length) => stub::decode(&bytes[..length]).map(Some),
+        Ok(0) | Err(Errno::AGAIN) => Ok(Answer::Runs),
+        // The byte that the init should have taken.
+        Ok(1) => Ok(Answer::Died),
+        Ok(length) => stub::decode(&bytes[..length]).map(|m| Answer::Failed(Box::new(m))),
         Err(errno) => Err(errno),
     }
 }
 
-/// Runs the poststart hooks. The spec: a failing one is a warning.
-pub fn poststart(state: &State) {
+/// Runs the poststart hooks.
+///
+/// # Errors
+/// The first that fails; the caller stops the container.
+pub fn poststart(state: &State) -> Result<(), HookError> {
     if state.poststart.is_empty() {
-        return;
+        return Ok(());
     }
-    let text =
-        serde_json::to_vec(&state.for_hooks(Status::Running, Some(state.pid))).unwrap_or_default();
-    for error in hooks::run_all("poststart", &state.poststart, &text) {
-        log::warn!("{error}");
-    }
+    let shown = state.for_hooks(Status::Running, Some(state.pid));
+    let text = serde_json::to_vec(&shown).unwrap_or_default();
+    hooks::run("poststart", &state.poststart, &text)
 }

@@ -15,6 +15,8 @@ use crate::sys::{Errno, Result};
 pub struct Extras<'a> {
     /// Wait on the fifo.
     pub wait: bool,
+    /// Give every signal its default action.
+    pub reset_signals: bool,
     /// setgroups(2) is denied in the user namespace.
     pub keep_groups: bool,
     /// First descriptor that the program does not get.
@@ -74,6 +76,7 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
     block.flags = flag(extras.wait, abi::FLAG_WAIT)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
+        | flag(extras.reset_signals, abi::FLAG_RESET_SIGNALS)
         | flag(process.capabilities.is_some(), abi::FLAG_CAPABILITIES);
     if let Some(sets) = &process.capabilities {
         block.bounding = sets.bounding;
@@ -168,6 +171,7 @@ mod tests {
         let hooks = [hook];
         let extras = Extras {
             wait: true,
+            reset_signals: false,
             keep_groups: false,
             close_from: 3,
             seccomp: None,

@@ -107,9 +107,8 @@ pub fn receive(channel: impl AsFd) -> Result<Option<(stub::abi::Message, Option<
     let length = loop {
         let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
         match recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            // The init's end of a socketpair that it closed with unread messages.
-            Err(Errno::CONNRESET) => return Ok(None),
+            // The init closed its end with messages unread; what it sent itself is still to come.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             result => break result?.bytes,
         }
     };

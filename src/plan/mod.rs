@@ -11,6 +11,7 @@ pub mod namespaces;
 pub mod options;
 pub mod path;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 
 use std::ffi::CString;
@@ -22,6 +23,7 @@ use mounts::{MountPlan, What};
 use namespaces::NamespacePlan;
 use path::{c_string, clean};
 use process::ProcessPlan;
+use scheduling::SchedulingPlan;
 
 /// What a mount of type `cgroup` consists of on this host.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Plan {
     pub domainname: Option<String>,
     /// What is run.
     pub process: ProcessPlan,
+    /// How it is scheduled.
+    pub scheduling: SchedulingPlan,
 }
 
 /// Plans a container; `bundle` is the bundle's absolute path.
@@ -95,8 +99,9 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
     let mounts = mounts::plan(&spec.mounts, bundle)?;
     let bound_dev =
         |m: &MountPlan| m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. });
-    let process = match &spec.process {
-        Some(process) => process::plan(process)?,
+    refuse_unsupported(spec, linux)?;
+    let (process, scheduling) = match &spec.process {
+        Some(process) => (process::plan(process)?, scheduling::plan(process, linux)),
         None => return Err(ConfigError::new("/process", "there is no process to run")),
     };
     let namespaces = namespaces::plan(linux)?;
@@ -151,7 +156,36 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
             .filter(|d| !d.is_empty())
             .map(|d| d.to_string()),
         process,
+        scheduling,
     })
+}
+
+/// Properties that this version does not apply are errors: a container without
+/// what it asks for would be a surprise.
+fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigError> {
+    let mapped = |m: &crate::config::spec::Mount<'_>| {
+        let by_option = m.options.iter().any(|o| *o == "idmap" || *o == "ridmap");
+        by_option || !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()
+    };
+    let offending = [
+        ("/linux/netDevices", !linux.net_devices.is_empty()),
+        ("/linux/intelRdt", linux.intel_rdt.is_some()),
+        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
+        ("/linux/mountLabel", linux.mount_label.is_some()),
+    ];
+    if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
+        return Err(ConfigError::new(
+            *pointer,
+            "is not supported by this version",
+        ));
+    }
+    match spec.mounts.iter().position(mapped) {
+        Some(index) => Err(ConfigError::new(
+            format!("/mounts/{index}"),
+            "id-mapped mounts are not supported by this version",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, ConfigError> {
@@ -180,14 +214,13 @@ fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, Co
             Some(*flags)
         }
     };
-    let shared = final_propagation.is_some_and(|flags| flags & libc::MS_SHARED != 0);
     Ok(RootPlan {
         path: c_string(path),
         readonly: root.readonly,
-        // Slaves get the host's mounts and give nothing back; a shared root keeps
-        // its peers, which the specification leaves to whoever asks for it.
+        // Slaves get the host's mounts and give nothing back. What cannot be cloned
+        // (unbindable) or would reach the host (shared) is only made so at the end.
         propagation: match final_propagation {
-            Some(flags) if !shared => flags,
+            Some(flags) if flags & libc::MS_PRIVATE != 0 => flags,
             _ => libc::MS_SLAVE | libc::MS_REC,
         },
         final_propagation,

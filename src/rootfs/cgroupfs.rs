@@ -1,7 +1,7 @@
 //! The cgroup file systems inside the container.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -16,7 +16,7 @@ use crate::sys::mount::{MountAttr, mount_at_name};
 /// # Errors
 /// The system calls that it consists of.
 pub fn mount(
-    target: &OwnedFd,
+    target: impl AsFd,
     root: BorrowedFd<'_>,
     destination: &CStr,
     flags: u64,

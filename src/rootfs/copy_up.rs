@@ -12,7 +12,7 @@ use crate::sys::{Errno, Result};
 ///
 /// # Errors
 /// The first system call that fails.
-pub fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+pub fn copy(from: impl AsFd, to: &OwnedFd) -> Result<()> {
     let from = rustix::fs::openat(
         from,
         c".",

@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use super::mounts::{attach, open_tree};
 use super::resolve::{self, Make};
 use crate::plan::devices::{DevicePlan, LINKS};
+use crate::sys::fd::ShortLived;
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
 
@@ -21,11 +22,12 @@ pub fn make(
     devices: &[DevicePlan],
     bind: bool,
 ) -> std::result::Result<(), Failure> {
+    let mut directory = Directory::default();
     for (index, device) in devices.iter().enumerate() {
         let made = if bind {
             bind_node(root, device)
         } else {
-            make_node(root, device)
+            make_node(root, device, &mut directory)
         };
         made.at_index(Stage::Device, index)?;
     }
@@ -66,19 +68,23 @@ fn replace_by_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<()
 
 /// Makes one node; what is there already has to be the same device
 /// (SECURITY-RULES 3: never trusted by name).
-fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
-    let mut buffer = [0u8; 256];
-    let (parent, name) = resolve::parent_of(root, &device.path, &mut buffer)?;
+fn make_node<'d>(
+    root: BorrowedFd<'_>,
+    device: &'d DevicePlan,
+    directory: &mut Directory<'d>,
+) -> Result<()> {
+    let (path, name) = split(&device.path).ok_or(Errno::INVAL)?;
+    let parent = directory.open(root, path, &device.path)?;
     let kind = FileType::from_raw_mode(device.mode);
     let mode = Mode::from_raw_mode(device.mode & 0o7777);
-    match rustix::fs::mknodat(&parent, name, kind, mode, device.rdev) {
-        Err(Errno::EXIST) => return check_node(parent.as_fd(), name, device),
+    match rustix::fs::mknodat(parent, name, kind, mode, device.rdev) {
+        Err(Errno::EXIST) => return check_node(parent, name, device),
         result => result?,
     }
     if device.uid != 0 || device.gid != 0 {
         let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
         rustix::fs::chownat(
-            &parent,
+            parent,
             name,
             Some(uid),
             Some(gid),
@@ -86,6 +92,40 @@ fn make_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The directory of the node before: most nodes share one.
+#[derive(Default)]
+struct Directory<'d> {
+    path: &'d [u8],
+    handle: Option<ShortLived>,
+}
+
+impl<'d> Directory<'d> {
+    fn open(
+        &mut self,
+        root: BorrowedFd<'_>,
+        path: &'d [u8],
+        node: &CStr,
+    ) -> Result<BorrowedFd<'_>> {
+        if self.handle.is_none() || self.path != path {
+            self.handle = Some(resolve::parent_of(root, node)?);
+            self.path = path;
+        }
+        // Filled above.
+        self.handle.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+}
+
+/// The directory's part of a path and the name in it.
+fn split(path: &CStr) -> Option<(&[u8], &CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let at = bytes
+        .iter()
+        .rposition(|&b| b == b'/')
+        .map_or(0, |slash| slash + 1);
+    let name = CStr::from_bytes_with_nul(&bytes[at..]).ok()?;
+    (!name.is_empty()).then_some((&bytes[..at], name))
 }
 
 fn check_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Result<()> {

@@ -1,18 +1,19 @@
 //! Read-only and masked paths.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::FileType;
 
 use super::dev::open_verified;
 use super::mounts::{READ_ONLY, attach, clone_tree, mount_on, set_attr};
 use super::resolve;
+use crate::sys::fd::ShortLived;
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
 
 /// A path that is not there needs neither mask nor protection.
-fn existing(result: Result<OwnedFd>) -> Result<Option<OwnedFd>> {
+fn existing<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
@@ -35,7 +36,7 @@ fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
     let Some(target) = existing(resolve::handle(root, path))? else {
         return Ok(());
     };
-    let tree = clone_tree(&target, true)?;
+    let tree = ShortLived::from(clone_tree(&target, true)?);
     set_attr(&tree, false, &READ_ONLY)?;
     attach(&tree, &target)
 }
@@ -47,8 +48,8 @@ fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
 /// # Errors
 /// The first that fails, by index.
 pub fn mask(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), Failure> {
-    let mut empty: Option<OwnedFd> = None;
-    let mut null: Option<OwnedFd> = None;
+    let mut empty: Option<ShortLived> = None;
+    let mut null: Option<ShortLived> = None;
     for (index, path) in paths.iter().enumerate() {
         mask_one(root, path, &mut empty, &mut null).at_index(Stage::MaskedPath, index)?;
     }
@@ -58,8 +59,8 @@ pub fn mask(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), 
 fn mask_one(
     root: BorrowedFd<'_>,
     path: &CString,
-    empty: &mut Option<OwnedFd>,
-    null: &mut Option<OwnedFd>,
+    empty: &mut Option<ShortLived>,
+    null: &mut Option<ShortLived>,
 ) -> Result<()> {
     let Some(target) = existing(resolve::handle(root, path))? else {
         return Ok(());
@@ -69,12 +70,12 @@ fn mask_one(
         // The host's /dev/null, verified on the descriptor that is then used (CVE-2025-31133).
         let null = match null {
             Some(null) => null,
-            None => null.insert(open_verified(c"/dev/null", libc::makedev(1, 3))?),
+            None => null.insert(open_verified(c"/dev/null", libc::makedev(1, 3))?.into()),
         };
-        return attach(clone_tree(null.as_fd(), false)?, &target);
+        return attach(ShortLived::from(clone_tree(null.as_fd(), false)?), &target);
     }
     match empty {
-        Some(empty) => attach(clone_tree(empty.as_fd(), false)?, &target),
+        Some(empty) => attach(ShortLived::from(clone_tree(empty.as_fd(), false)?), &target),
         None => {
             mount_on(
                 &target,
@@ -83,7 +84,7 @@ fn mask_one(
                 libc::MS_RDONLY,
                 c"size=0k,nr_inodes=1",
             )?;
-            *empty = Some(resolve::open(root, path, OFlags::PATH | OFlags::DIRECTORY)?);
+            *empty = Some(resolve::handle(root, path)?);
             Ok(())
         }
     }

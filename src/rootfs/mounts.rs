@@ -15,6 +15,7 @@ use super::resolve::{self, Make};
 use super::{Procfs, cgroupfs, copy_up};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{MountPlan, What};
+use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
@@ -80,8 +81,12 @@ fn make_one(
             }
         }
         What::Proc { attr, data } => {
-            let target = target(Make::Directory)?;
-            refuse_linked_proc(&target, c.root, destination).at_index(Stage::MountTarget, index)?;
+            // The image's /proc has to be a directory of its own, not a link to another
+            // place: labels and masks rely on where procfs is (CVE-2019-19921, CVE-2023-27561).
+            let target = match resolve::handle_without_links(c.root, destination) {
+                Err(Errno::NOENT) => target(Make::Directory)?,
+                result => result.at_index(Stage::MountTarget, index)?,
+            };
             let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
             attach(mount, &target).at_index(Stage::Mount, index)?;
         }
@@ -91,9 +96,11 @@ fn make_one(
             attr,
             recursive_attr,
         } => {
-            let tree = match c.trees.get_mut(index).and_then(Option::take) {
-                Some(tree) => tree,
-                None => open_tree(source, *recursive).at_index(Stage::MountSource, index)?,
+            let tree: ShortLived = match c.trees.get_mut(index).and_then(Option::take) {
+                Some(tree) => tree.into(),
+                None => open_tree(source, *recursive)
+                    .at_index(Stage::MountSource, index)?
+                    .into(),
             };
             // The destination is only made to fit when there is none.
             let target = match resolve::handle(c.root, destination) {
@@ -103,6 +110,12 @@ fn make_one(
             set_attr(&tree, false, attr).at_index(Stage::MountFlags, index)?;
             set_attr(&tree, true, recursive_attr).at_index(Stage::MountFlags, index)?;
             attach(tree.as_fd(), &target).at_index(Stage::Mount, index)?;
+            // The descriptor stands for the mount, wherever it is now. Not earlier: a
+            // shared mount above would have made it shared again.
+            for flags in &plan.propagation {
+                set_propagation(&tree, *flags).at_index(Stage::MountFlags, index)?;
+            }
+            return Ok(());
         }
         What::Cgroup { flags } => {
             let target = target(Make::Directory)?;
@@ -207,7 +220,7 @@ pub fn mount_on(
     mount_here(fstype, source, flags, data)
 }
 
-fn kind_of(tree: &OwnedFd) -> Result<Make> {
+fn kind_of(tree: impl AsFd) -> Result<Make> {
     let stat = rustix::fs::fstat(tree)?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     Ok(if directory {
@@ -215,16 +228,4 @@ fn kind_of(tree: &OwnedFd) -> Result<Make> {
     } else {
         Make::File
     })
-}
-
-/// The image's /proc has to be a directory of its own, not a link to another
-/// place: labels and masks rely on where procfs is (CVE-2019-19921, CVE-2023-27561).
-fn refuse_linked_proc(target: &OwnedFd, root: BorrowedFd<'_>, destination: &CStr) -> Result<()> {
-    use rustix::fs::{AtFlags, fstat, statat};
-    let found = fstat(target)?;
-    let direct = statat(root, destination, AtFlags::SYMLINK_NOFOLLOW)?;
-    if (found.st_dev, found.st_ino) != (direct.st_dev, direct.st_ino) {
-        return Err(Errno::LOOP);
-    }
-    Ok(())
 }

@@ -7,10 +7,11 @@
 //! (SECURITY-RULES 1; CVE-2021-30465, CVE-2024-45310).
 
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
+use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, Result};
 
 /// Longest path that the kernel takes (PATH_MAX).
@@ -21,8 +22,17 @@ const PATH_MAX: usize = 4096;
 /// # Errors
 /// openat2(2).
 pub fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd> {
+    open_resolved(root, path, flags, ResolveFlags::empty())
+}
+
+fn open_resolved(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    flags: OFlags,
+    more: ResolveFlags,
+) -> Result<OwnedFd> {
     let path = if path.is_empty() { c"." } else { path };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | more;
     loop {
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // A rename or mount elsewhere made the walk uncertain: it is worth another try.
@@ -36,8 +46,16 @@ pub fn open(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd>
 ///
 /// # Errors
 /// openat2(2).
-pub fn handle(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    open(root, path, OFlags::PATH)
+pub fn handle(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    open(root, path, OFlags::PATH).map(ShortLived::from)
+}
+
+/// The same without following any link: `ELOOP` if there is one.
+///
+/// # Errors
+/// openat2(2).
+pub fn handle_without_links(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    open_resolved(root, path, OFlags::PATH, ResolveFlags::NO_SYMLINKS).map(ShortLived::from)
 }
 
 /// The kind of thing to make where nothing is.
@@ -53,7 +71,7 @@ pub enum Make {
 ///
 /// # Errors
 /// openat2(2), mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
-pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<OwnedFd> {
+pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
     match handle(root, path) {
         Err(Errno::NOENT) => {}
         result => return result,
@@ -82,59 +100,50 @@ pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<O
             ))?;
         }
         // Made by us or by someone else a moment ago: never through a link.
-        let kind = if last && make == Make::File {
+        let file = last && make == Make::File;
+        let kind = if file {
             OFlags::empty()
         } else {
             OFlags::DIRECTORY
         };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
-        parent = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        parent = rustix::fs::openat(&parent, name, flags, Mode::empty())?.into();
         if last {
-            return refuse_link(parent);
+            return if file {
+                refuse_link(parent)
+            } else {
+                Ok(parent)
+            };
         }
         rest = &rest[end + 1..];
     }
 }
 
-/// The directory that holds `path` and the last component's name, with the
-/// directory made if it is missing.
+/// The directory that holds `path`; it is made if it is missing.
 ///
 /// # Errors
-/// As [`handle_or_make`]; `EINVAL` for the root itself.
-pub fn parent_of<'b>(
-    root: BorrowedFd<'_>,
-    path: &CStr,
-    buffer: &'b mut [u8; 256],
-) -> Result<(OwnedFd, &'b CStr)> {
+/// As [`handle_or_make`].
+pub fn parent_of(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     let bytes = path.to_bytes();
-    let (dir, name) = match bytes.iter().rposition(|&b| b == b'/') {
-        Some(at) => (&bytes[..at], &bytes[at + 1..]),
-        None => (&b""[..], bytes),
-    };
-    if name.is_empty() {
-        return Err(Errno::INVAL);
-    }
-    let mut dir_buffer = [0u8; PATH_MAX];
-    let dir = path_in(&mut dir_buffer, dir)?;
-    Ok((
-        handle_or_make(root, dir, Make::Directory)?,
-        name_in(buffer, name)?,
-    ))
+    let end = bytes.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    let mut buffer = [0u8; PATH_MAX];
+    handle_or_make(root, path_in(&mut buffer, &bytes[..end])?, Make::Directory)
 }
 
 /// The longest part of `path` that exists, and the rest.
-fn deepest_existing<'p>(root: BorrowedFd<'_>, path: &'p [u8]) -> Result<(OwnedFd, &'p [u8])> {
+fn deepest_existing<'p>(root: BorrowedFd<'_>, path: &'p [u8]) -> Result<(ShortLived, &'p [u8])> {
     let mut buffer = [0u8; PATH_MAX];
     let mut end = path.len();
     while let Some(slash) = path[..end].iter().rposition(|&b| b == b'/') {
         let prefix = path_in(&mut buffer, &path[..slash])?;
         match open(root, prefix, OFlags::PATH | OFlags::DIRECTORY) {
-            Ok(dir) => return Ok((dir, &path[slash + 1..])),
+            Ok(dir) => return Ok((dir.into(), &path[slash + 1..])),
             Err(Errno::NOENT) => end = slash,
             Err(errno) => return Err(errno),
         }
     }
-    Ok((open(root, c".", OFlags::PATH | OFlags::DIRECTORY)?, path))
+    let top = open(root, c".", OFlags::PATH | OFlags::DIRECTORY)?;
+    Ok((top.into(), path))
 }
 
 fn exists_ok(result: Result<()>) -> Result<()> {
@@ -144,8 +153,8 @@ fn exists_ok(result: Result<()>) -> Result<()> {
     }
 }
 
-fn refuse_link(fd: OwnedFd) -> Result<OwnedFd> {
-    if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) == FileType::Symlink {
+fn refuse_link(fd: ShortLived) -> Result<ShortLived> {
+    if FileType::from_raw_mode(rustix::fs::fstat(fd.as_fd())?.st_mode) == FileType::Symlink {
         return Err(Errno::LOOP);
     }
     Ok(fd)

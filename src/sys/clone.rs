@@ -33,12 +33,25 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// # Errors
 /// clone3(2). `ENOSYS` before Linux 5.3.
 pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    clone(namespaces, cgroup, libc::SIGCHLD as u64)
+}
+
+/// The same, with the caller's parent as the child's (CLONE_PARENT): the caller can
+/// end and leave no orphan.
+///
+/// # Errors
+/// As [`clone3`].
+pub fn clone3_sibling(namespaces: u64) -> Result<Cloned> {
+    clone(namespaces | libc::CLONE_PARENT as u64, None, 0)
+}
+
+fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>, exit_signal: u64) -> Result<Cloned> {
     let mut pidfd: i32 = -1;
     // SAFETY: clone_args is plain integers, for which zero is "not given".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = namespaces | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
+    args.flags = flags | libc::CLONE_PIDFD as u64 | CLONE_CLEAR_SIGHAND;
     args.pidfd = (&raw mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal;
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;

@@ -7,6 +7,8 @@
 pub mod alloc;
 pub mod bpf;
 pub mod clone;
+pub mod entry;
+pub mod fd;
 pub mod mount;
 pub mod pidfd;
 pub mod process;

@@ -215,3 +215,50 @@ pub fn unblock_signals() {
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
 }
+
+/// `struct sched_attr` of linux/sched/types.h without the utilisation clamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedAttr {
+    /// `SCHED_*`.
+    pub policy: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nice value.
+    pub nice: i32,
+    /// Priority of the real-time policies.
+    pub priority: u32,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub runtime: u64,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub deadline: u64,
+    /// Nanoseconds, SCHED_DEADLINE.
+    pub period: u64,
+}
+
+/// sched_setattr(2) on the calling process.
+///
+/// # Errors
+/// sched_setattr(2).
+pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
+    // The first version of the structure: 48 bytes.
+    let words: [u64; 6] = [
+        48 | u64::from(attr.policy) << 32,
+        attr.flags,
+        u64::from(attr.nice.cast_unsigned()) | u64::from(attr.priority) << 32,
+        attr.runtime,
+        attr.deadline,
+        attr.period,
+    ];
+    // SAFETY: `words` has the size that its first member says; the kernel only reads it.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, words.as_ptr(), 0) }).map(drop)
+}
+
+/// ioprio_set(2) on the calling process; class and priority in one number.
+///
+/// # Errors
+/// ioprio_set(2).
+pub fn set_io_priority(value: u32) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: plain integers.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
+}

@@ -23,10 +23,8 @@ impl Ground {
             println!("skipped: not root");
             return None;
         }
-        let resources = Default::default();
-        let fits = |root: &&&str| {
-            Cgroupfs::open_at(PathBuf::from(root), &resources).is_ok_and(|fs| wanted(&fs))
-        };
+        let fits =
+            |root: &&&str| Cgroupfs::open_at(PathBuf::from(root)).is_ok_and(|fs| wanted(&fs));
         let Some(root) = roots.iter().find(fits) else {
             println!("skipped: no such cgroup file system in {roots:?}");
             return None;
@@ -66,7 +64,7 @@ impl Ground {
             self.path
         );
         let linux: Linux = serde_json::from_str(&text).unwrap();
-        let fs = Cgroupfs::open_at(self.root.clone(), &linux.resources).unwrap();
+        let fs = Cgroupfs::open_at(self.root.clone()).unwrap();
         let plan = plan(Manager::Cgroupfs, &linux, "id", fs.host()).unwrap();
         (fs, plan)
     }

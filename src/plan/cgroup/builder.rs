@@ -45,12 +45,14 @@ impl<'h> Builder<'h> {
                 controllers: Vec::new(),
             });
         }
-        if !self.host.is_unified() {
-            return;
-        }
         let Some(directory) = self.unified() else {
             return;
         };
+        if !self.host.is_unified() {
+            // Beside v1 the process is only kept there, as runc does it; what is
+            // enabled is what a limit asks for.
+            return;
+        }
         for name in COUNTED {
             if self.unified_has(name) {
                 let controller = Controller {

@@ -94,6 +94,9 @@ pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.
 pub const FLAG_LISTENER: u32 = 16;
 
+/// The caller ignored signals: give every one its default action.
+pub const FLAG_RESET_SIGNALS: u32 = 32;
+
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;
 
@@ -139,6 +142,8 @@ pub const TAG_MAPPED: u32 = 1;
 pub const TAG_GO: u32 = 2;
 /// Init to runtime: the device nodes are made, their rules may be set.
 pub const TAG_DEVICES: u32 = 8;
+/// First process of two to runtime: the init's pidfd comes with this message.
+pub const TAG_INIT: u32 = 9;
 /// Init to runtime: run the prestart and createRuntime hooks now.
 pub const TAG_HOOKS: u32 = 3;
 /// Init to runtime: the terminal's master side comes with this message.
@@ -284,7 +289,7 @@ stages! {
     /// The filter.
     Seccomp = "load the seccomp filter",
     /// The fifo.
-    Fifo = "open the exec fifo",
+    Fifo = "wait on the exec fifo",
     /// A startContainer hook.
     StartContainerHook = "run the startContainer hook",
     /// The program.

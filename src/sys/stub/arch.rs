@@ -61,6 +61,7 @@ mod numbers {
     pub const NR_CLOSE: usize = 3;
     pub const NR_LSEEK: usize = 8;
     pub const NR_MMAP: usize = 9;
+    pub const NR_RT_SIGACTION: usize = 13;
     pub const NR_GETPID: usize = 39;
     pub const NR_CLONE: usize = 56;
     pub const NR_EXECVE: usize = 59;
@@ -101,6 +102,7 @@ mod numbers {
     pub const NR_WAITID: usize = 95;
     pub const NR_CLOCK_GETTIME: usize = 113;
     pub const NR_KILL: usize = 129;
+    pub const NR_RT_SIGACTION: usize = 134;
     pub const NR_SETRESUID: usize = 147;
     pub const NR_SETRESGID: usize = 149;
     pub const NR_SETSID: usize = 157;

@@ -121,6 +121,13 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
     close_range_cloexec(c.block.close_from);
     write_labels(&c);
+    if c.proc_dir >= 0 {
+        // No directory stays open while this waits among the container's processes.
+        close(c.proc_dir);
+    }
+    if c.block.flags & FLAG_RESET_SIGNALS != 0 {
+        reset_signals();
+    }
     let loaded = credentials(&c, path);
     if !loaded {
         load_filter(&c);
@@ -147,29 +154,16 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     c.fail_with(&mut message)
 }
 
-/// Opens the fifo for writing, which waits until `start` has it open for
-/// reading. The descriptor's close by execve tells `start` that the program
-/// runs; a record in it tells why not.
+/// Waits for the byte that `start` writes. The descriptor is open for writing too:
+/// its close by execve tells `start` that the program runs; a record in it tells
+/// why not.
 fn wait_for_start(c: &Context) -> i32 {
-    let mut name = *b"self/fd/\0\0\0\0\0\0\0\0\0\0\0\0";
-    let mut digits = [0u8; 10];
-    let mut n = c.fifo as u32;
-    let mut length = 0;
+    let mut byte = 0u8;
     loop {
-        digits[length] = b'0' + (n % 10) as u8;
-        n /= 10;
-        length += 1;
-        if n == 0 {
-            break;
-        }
-    }
-    for i in 0..length {
-        name[8 + i] = digits[length - 1 - i];
-    }
-    loop {
-        let fd = openat(c.proc_dir, name.as_ptr(), O_WRONLY | O_CLOEXEC);
-        if fd != -EINTR {
-            return c.check(fd, Stage::Fifo) as i32;
+        match read(c.fifo, &raw mut byte, 1) {
+            1 => return c.fifo,
+            result if result == -EINTR => {}
+            result => c.fail(Stage::Fifo, 0, -result as i32),
         }
     }
 }

@@ -52,6 +52,15 @@ pub struct PollFd {
     pub revents: i16,
 }
 
+/// Default action for every signal. Those that cannot be changed say so, and stay.
+pub fn reset_signals() {
+    // struct sigaction of the kernel: handler (SIG_DFL is 0), flags, restorer, mask.
+    let action = [0u64; 4];
+    for signal in 1..=64 {
+        syscall(NR_RT_SIGACTION, [signal, action.as_ptr() as usize, 0, 8, 0, 0]);
+    }
+}
+
 pub fn exit(code: usize) -> ! {
     loop {
         syscall(NR_EXIT_GROUP, [code, 0, 0, 0, 0, 0]);

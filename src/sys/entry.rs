@@ -1,0 +1,43 @@
+//! The program's entry point without std's run-time start.
+//!
+//! std's start makes fourteen system calls (an alternate signal stack, handlers
+//! for stack overflow, SIGPIPE ignored) that a verb of a millisecond does not need,
+//! and whose traces would have to be removed before execve.
+
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+/// Copies argv.
+///
+/// # Safety
+/// `argc` and `argv` are those that the C run-time gave to `main`.
+pub unsafe fn arguments(argc: i32, argv: *const *const libc::c_char) -> Vec<OsString> {
+    let count = usize::try_from(argc).unwrap_or(0);
+    // SAFETY: the caller's promise: `argc` pointers to C strings.
+    let argument = |i: usize| unsafe { CStr::from_ptr(*argv.add(i)) };
+    (0..count)
+        .map(|i| OsString::from_vec(argument(i).to_bytes().to_vec()))
+        .collect()
+}
+
+/// Defines `main` as a call of `$run`, which takes the arguments and gives the exit code.
+#[macro_export]
+macro_rules! entry_point {
+    ($run:path) => {
+        /// Called by the C run-time.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn main(
+            argc: ::core::ffi::c_int,
+            argv: *const *const ::core::ffi::c_char,
+        ) -> ::core::ffi::c_int {
+            $crate::sys::entry::run(argc, argv, $run)
+        }
+    };
+}
+
+/// Runs the program for [`entry_point`].
+pub fn run(argc: i32, argv: *const *const libc::c_char, run: fn(Vec<OsString>) -> u8) -> i32 {
+    // SAFETY: only `main` calls this, with what the C run-time gave it.
+    let arguments = unsafe { arguments(argc, argv) };
+    super::process::exit_now(i32::from(run(arguments)))
+}
