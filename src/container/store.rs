@@ -314,7 +314,7 @@ mod tests {
         let id = Id::new("a").unwrap();
         let entry = store.create(&id).unwrap();
         assert!(matches!(store.create(&id), Err(StoreError::Exists(_))));
-        assert_eq!(store.ids().unwrap(), [id.clone()]);
+        assert_eq!(store.ids().unwrap(), std::slice::from_ref(&id));
         entry.remove().unwrap();
         assert!(matches!(store.open(&id), Err(StoreError::Missing(_))));
         std::fs::remove_dir_all(path).unwrap();

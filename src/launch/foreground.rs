@@ -33,9 +33,16 @@ impl Signals {
             .map_err(errno_of)
     }
 
+    /// The next signal that somebody sent. SIGPIPE that this process got for its own
+    /// write is nobody's.
     fn next(&self) -> Option<i32> {
-        let info = self.0.read_signal().ok()??;
-        i32::try_from(info.ssi_signo).ok()
+        loop {
+            let info = self.0.read_signal().ok()??;
+            let signal = i32::try_from(info.ssi_signo).ok()?;
+            if signal != libc::SIGPIPE || info.ssi_pid != std::process::id() {
+                return Some(signal);
+            }
+        }
     }
 }
 
@@ -101,9 +108,8 @@ fn poll_wanted(wanted: &[(BorrowedFd<'_>, PollFlags)]) -> Result<Vec<PollFlags>>
 fn forward(launched: &Launched, signal: i32, relay: Option<&mut Relay<'_>>) {
     match signal {
         libc::SIGCHLD => reap(launched),
-        // Ours: a reader of our own output went away; Go's runtime uses the other on
-        // itself, so runc does not forward it either.
-        libc::SIGPIPE | libc::SIGURG => {}
+        // Go's runtime uses it on itself; runc does not forward it either.
+        libc::SIGURG => {}
         libc::SIGWINCH if relay.is_some() => {
             if let Some(relay) = relay {
                 relay.resize();

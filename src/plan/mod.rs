@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_bound_dev_is_left_as_it_is() {
-        let base = r#"{"root":{"path":"r"},"process":{"args":["x"]},"mounts":[MOUNT]}"#;
+        let base = r#"{"root":{"path":"r"},"process":{"args":["x"]},"mounts":[MOUNT],
+            "linux":{"namespaces":[{"type":"mount"}]}}"#;
         let with = |m: &str| plan_json(&base.replace("MOUNT", m)).unwrap();
         assert!(with(r#"{"destination":"/dev","type":"tmpfs"}"#).setup_dev);
         assert!(!with(r#"{"destination":"/dev/","source":"/dev","options":["rbind"]}"#).setup_dev);
@@ -288,6 +289,32 @@ mod tests {
         assert_eq!(p.root.path, c"/b/r".to_owned());
         assert_eq!(p.root.propagation, libc::MS_SLAVE | libc::MS_REC);
         assert_eq!(p.root.final_propagation, None);
+    }
+
+    #[test]
+    fn mounts_without_a_mount_namespace_are_refused() {
+        let e = plan_json(
+            r#"{"root":{"path":"r"},"process":{"args":["x"]},"mounts":[{"destination":"/t","type":"tmpfs"}]}"#,
+        );
+        assert_eq!(e.unwrap_err().pointer, "/mounts");
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_and_never_ignored() {
+        for (linux, pointer) in [
+            (r#""netDevices":{"eth0":{}}"#, "/linux/netDevices"),
+            (r#""intelRdt":{}"#, "/linux/intelRdt"),
+            (
+                r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
+                "/linux/memoryPolicy",
+            ),
+            (r#""mountLabel":"x""#, "/linux/mountLabel"),
+        ] {
+            let json = format!(
+                r#"{{"root":{{"path":"r"}},"process":{{"args":["x"]}},"linux":{{{linux}}}}}"#
+            );
+            assert_eq!(plan_json(&json).unwrap_err().pointer, pointer);
+        }
     }
 
     #[test]

@@ -25,19 +25,30 @@ pub unsafe fn arguments(argc: i32, argv: *const *const libc::c_char) -> Vec<OsSt
 macro_rules! entry_point {
     ($run:path) => {
         /// Called by the C run-time.
+        ///
+        /// # Safety
+        /// The arguments are those of the program.
         #[unsafe(no_mangle)]
-        pub extern "C" fn main(
+        pub unsafe extern "C" fn main(
             argc: ::core::ffi::c_int,
             argv: *const *const ::core::ffi::c_char,
         ) -> ::core::ffi::c_int {
-            $crate::sys::entry::run(argc, argv, $run)
+            // SAFETY: the C run-time gives main the arguments of the program.
+            unsafe { $crate::sys::entry::run(argc, argv, $run) }
         }
     };
 }
 
 /// Runs the program for [`entry_point`].
-pub fn run(argc: i32, argv: *const *const libc::c_char, run: fn(Vec<OsString>) -> u8) -> i32 {
-    // SAFETY: only `main` calls this, with what the C run-time gave it.
+///
+/// # Safety
+/// As [`arguments`].
+pub unsafe fn run(
+    argc: i32,
+    argv: *const *const libc::c_char,
+    run: fn(Vec<OsString>) -> u8,
+) -> i32 {
+    // SAFETY: the caller's promise.
     let arguments = unsafe { arguments(argc, argv) };
     super::process::exit_now(i32::from(run(arguments)))
 }

@@ -398,10 +398,11 @@ fn io_weight_covers_its_range() {
 }
 
 #[test]
-fn hybrid_hosts_get_a_v2_directory_only_for_what_v1_lacks() {
+fn hybrid_hosts_keep_the_process_in_v2_too_and_enable_there_only_what_v1_lacks() {
     let host = Host::v1("/cg", &["memory", "devices", "freezer"]).with_unified(&["hugetlb"]);
     let plan = planned(&host, r#"{"memory": {"limit": 4096}}"#).unwrap();
-    assert_eq!(plan.directories.len(), 3);
+    assert_eq!(plan.directories.len(), 4);
+    assert!(plan.directories[3].controllers.is_empty());
     let resources =
         r#"{"hugepageLimits": [{"pageSize": "2MB", "limit": 4096}], "memory": {"limit": 4096}}"#;
     let plan = planned(&host, resources).unwrap();
