@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::record::{Record, parent};
 use super::{CgroupError, Cgroupfs, file, levels, members};
 use crate::plan::cgroup::{CgroupPlan, Directory, Phase, Version};
+use crate::sys::fd::ShortLived;
 
 /// How often a level above is made again after somebody else's delete took it away.
 const RACES: u32 = 10;
@@ -15,13 +16,13 @@ const RACES: u32 = 10;
 /// A container's cgroup, opened, with what a process needs to join it.
 #[derive(Debug)]
 pub struct Cgroup {
-    pub(super) root: OwnedFd,
+    pub(super) root: ShortLived,
     record: Record,
     /// Each directory of the plan, from `root`.
     pub(super) directories: Vec<String>,
     /// Whether all of them are new.
     pub(super) fresh: bool,
-    tasks: Vec<OwnedFd>,
+    tasks: Vec<ShortLived>,
     pub(super) v2: Option<OwnedFd>,
 }
 
@@ -57,7 +58,7 @@ impl Record {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, self.root.as_str(), flags, Mode::empty())
             .map_err(|errno| CgroupError::kernel("open", self.root.as_str(), errno))?;
-        let mut cgroup = Cgroup::new(root, self.clone(), false);
+        let mut cgroup = Cgroup::new(root.into(), self.clone(), false);
         for (index, directory) in self.directories.iter().enumerate() {
             let version = if directory.v2 {
                 Version::V2
@@ -72,7 +73,7 @@ impl Record {
 }
 
 impl Cgroup {
-    fn new(root: OwnedFd, record: Record, fresh: bool) -> Cgroup {
+    fn new(root: ShortLived, record: Record, fresh: bool) -> Cgroup {
         let directories: Vec<String> = record
             .directories
             .iter()
@@ -211,7 +212,7 @@ impl Cgroup {
         match version {
             Version::V1 => {
                 let tasks = open(&format!("{path}/tasks"), OFlags::WRONLY)?;
-                self.tasks.push(tasks);
+                self.tasks.push(tasks.into());
             }
             Version::V2 => self.v2 = Some(open(path, OFlags::PATH | OFlags::DIRECTORY)?),
         }

@@ -5,12 +5,20 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sys::fd::ShortLived;
+
 /// More than any line that is read here: pids are read by [`read_all`].
 const LINE: usize = 4096;
 
+/// Opens a file for one value.
+pub(super) fn open(at: BorrowedFd, path: &str, flags: OFlags) -> Result<ShortLived, Errno> {
+    let file = rustix::fs::openat(at, path, flags | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(ShortLived::from(file))
+}
+
 /// Writes `value` in one write(2), as cgroup files want it.
 pub(super) fn write(at: BorrowedFd, path: &str, value: &str) -> Result<(), Errno> {
-    let file = rustix::fs::openat(at, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = open(at, path, OFlags::WRONLY)?;
     write_to(file.as_fd(), value)
 }
 
@@ -21,7 +29,7 @@ pub(super) fn write_to(file: BorrowedFd, value: &str) -> Result<(), Errno> {
 
 /// Reads a file of less than 4096 bytes, without the white space at its end.
 pub(super) fn read(at: BorrowedFd, path: &str) -> Result<String, Errno> {
-    let file = rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = open(at, path, OFlags::RDONLY)?;
     read_from(file.as_fd())
 }
 

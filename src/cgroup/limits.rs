@@ -1,12 +1,13 @@
 //! Writing a container's limits into the files of its cgroup.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::{Cgroup, CgroupError, devices, file};
 use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Write};
+use crate::sys::fd::ShortLived;
 
 impl Cgroup {
     /// Writes the limits; to be called once the init has joined.
@@ -85,7 +86,7 @@ impl Cgroup {
 /// Writes values, and keeps a file open while the values are for the same one.
 struct Writer<'c> {
     cgroup: &'c Cgroup,
-    last: Option<(usize, String, OwnedFd)>,
+    last: Option<(usize, String, ShortLived)>,
 }
 
 impl Writer<'_> {
@@ -109,8 +110,7 @@ impl Writer<'_> {
         let known = matches!(&self.last, Some((d, f, _)) if *d == directory && f == file);
         if !known {
             let path = format!("{}/{file}", self.cgroup.directories[directory]);
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let open = rustix::fs::openat(&self.cgroup.root, path, flags, Mode::empty())?;
+            let open = file::open(self.cgroup.root.as_fd(), &path, OFlags::WRONLY)?;
             self.last = Some((directory, file.to_owned(), open));
         }
         match &self.last {

@@ -2,7 +2,7 @@
 //! number of mounts, and every distribution mounts the hierarchies at the same names.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir};
@@ -12,6 +12,7 @@ use super::CgroupError;
 use super::file;
 
 use crate::plan::cgroup::{Hierarchy, Host, Unified};
+use crate::sys::fd::ShortLived;
 
 /// Where the cgroup file systems are mounted (systemd's file hierarchy, sysfs(5)).
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -25,7 +26,7 @@ const HYBRID_DIRECTORY: &str = "unified";
 /// The host's cgroup file systems, opened.
 #[derive(Debug)]
 pub struct Cgroupfs {
-    pub(super) root: OwnedFd,
+    pub(super) root: ShortLived,
     host: Host,
 }
 
@@ -77,7 +78,10 @@ impl Cgroupfs {
                 host.unified = controllers(HYBRID_DIRECTORY).ok();
             }
         }
-        Ok(Cgroupfs { root, host })
+        Ok(Cgroupfs {
+            root: root.into(),
+            host,
+        })
     }
 
     /// What there is.

@@ -14,7 +14,9 @@ use crate::launch::{self, Mode, Request};
 /// # Errors
 /// Why it cannot be made.
 pub fn create(global: &Global, args: Create) -> Result<()> {
-    launch::launch(&request(global, args, Mode::Create)?)?;
+    let launched = launch::launch(&request(global, args, Mode::Create)?)?;
+    // The process ends here, and the kernel closes all at once.
+    std::mem::forget(launched);
     Ok(())
 }
 
@@ -45,9 +47,9 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
 /// and the environment that tells the program, which is process 1 to itself.
 fn socket_activation() -> (u32, Vec<String>) {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let for_us = number("LISTEN_PID") == Some(std::process::id());
+    let for_us = || number("LISTEN_PID") == Some(std::process::id());
     match number("LISTEN_FDS") {
-        Some(count) if for_us && count > 0 => {
+        Some(count) if count > 0 && for_us() => {
             let mut env = vec![format!("LISTEN_FDS={count}"), "LISTEN_PID=1".to_owned()];
             env.extend(
                 std::env::var("LISTEN_FDNAMES")

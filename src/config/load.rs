@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::diagnose::diagnose;
 use super::error::{ConfigError, ReadError, ReadErrorKind};
 use super::spec::{Process, Spec};
+use crate::sys::fd::ShortLived;
 
 /// The largest configuration that is read, in bytes. The largest real ones
 /// (thousands of mounts) stay below a tenth of it.
@@ -34,6 +35,7 @@ fn read_file(bundle_fd: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>, ReadError
     // Without O_NONBLOCK a named pipe in the file's place would hang the open.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = rustix::fs::openat(bundle_fd, name, flags, Mode::empty()).map_err(from_errno)?;
+    let file = ShortLived::from(file);
     let stat = rustix::fs::fstat(&file).map_err(from_errno)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}

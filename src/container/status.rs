@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::state::State;
 use super::store::{FIFO, NEW_FIFO};
+use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, Result};
 
 /// The states of runtime-spec's "State", and `paused` as runc has it.
@@ -106,7 +107,7 @@ pub fn process_start(pid: i32) -> Result<ProcessStart> {
         OFlags::RDONLY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    read_start(file.as_fd())
+    read_start(ShortLived::from(file).as_fd())
 }
 
 /// Reads an open stat file.

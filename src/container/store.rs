@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 
 use super::id::Id;
 use super::state::State;
+use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, errno_text};
 
 /// The fifo that `start` opens.
@@ -228,18 +229,16 @@ impl Entry {
             Err(Errno::NOENT) => return Err(StoreError::Missing(self.id.to_string())),
             result => result.map_err(self.io("open", STATE))?,
         };
-        let mut text = vec![0; 16 * 1024];
-        let mut length = 0;
+        let file = ShortLived::from(file);
+        let mut text = Vec::with_capacity(16 * 1024);
         loop {
-            let got =
-                rustix::io::read(&file, &mut text[length..]).map_err(self.io("read", STATE))?;
-            length += got;
-            if length < text.len() {
+            rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
+                .map_err(self.io("read", STATE))?;
+            if text.len() < text.capacity() {
                 // A short read of a regular file is its end.
-                text.truncate(length);
                 return Ok(text);
             }
-            text.resize(text.len() * 2, 0);
+            text.reserve(text.len());
         }
     }
 
@@ -259,6 +258,7 @@ impl Entry {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
             .map_err(self.io("make", name))?;
+        let file = ShortLived::from(file);
         let mut rest = text.as_slice();
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest).map_err(self.io("write", name))?;

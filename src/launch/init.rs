@@ -20,6 +20,7 @@ use crate::plan::scheduling::SchedulingPlan;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::{self, Procfs, resolve};
 use crate::sys::clone::{Cloned, clone3_sibling};
+use crate::sys::fd::ShortLived;
 use crate::sys::process::{
     PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
     set_personality, set_rlimit, set_scheduler, setns, unblock_signals, unshare_namespaces,
@@ -35,9 +36,9 @@ pub struct Init<'a> {
     /// Its end of the channel.
     pub channel: OwnedFd,
     /// What the stub is run from.
-    pub memfd: &'a OwnedFd,
+    pub memfd: &'a ShortLived,
     /// The exec fifo (O_PATH), if it waits.
-    pub fifo: Option<OwnedFd>,
+    pub fifo: Option<ShortLived>,
     /// The cgroup to join.
     pub cgroup: &'a Cgroup,
     /// Files of the namespaces to join: index in the plan's `join`.
@@ -325,7 +326,7 @@ impl Init<'_> {
         mut procfs: Procfs,
         program: Option<CString>,
     ) -> Step<std::convert::Infallible> {
-        let needs_procfs = self.fifo.is_some() || !self.plan.process.labels.is_empty();
+        let needs_procfs = !self.plan.process.labels.is_empty();
         let proc_dir = if needs_procfs {
             Some(procfs.dir().at(Stage::Procfs)?)
         } else {
@@ -348,7 +349,7 @@ impl Init<'_> {
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let header = format!(
             "corten-init:{}:{DATA_OFFSET}:{}:{}:{}:{size}",
-            self.memfd.as_raw_fd(),
+            self.memfd.as_fd().as_raw_fd(),
             self.channel.as_raw_fd(),
             number(fifo),
             number(proc_dir),

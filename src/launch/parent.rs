@@ -25,6 +25,7 @@ use crate::plan::namespaces::CLONE_NEWTIME;
 use crate::plan::process::capability_names;
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::sys::clone::{Cloned, clone3};
+use crate::sys::fd::ShortLived;
 use crate::sys::process::PointerArray;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::{Errno, stub};
@@ -61,6 +62,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )
+    .map(ShortLived::from)
     .doing("open the bundle", bundle.display())?;
     let text = config::read(dir.as_fd(), "config.json")
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
@@ -289,7 +291,7 @@ impl Attempt<'_> {
         self.cgroup_made = true;
         self.state.cgroup = cgroup.record().clone();
 
-        let memfd = stub_data::memfd().doing("make a memfd", "")?;
+        let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
         let channel = self.clone_init(&cgroup, cgroup_mounts, &memfd, fifo)?;
 
         // While the init mounts: limits, the filter, the record.
@@ -324,7 +326,7 @@ impl Attempt<'_> {
 
     /// Makes the exec fifo and opens both of its ends, for the init: only root
     /// and the runtime ever open it by its path.
-    fn make_fifo(&self) -> Result<OwnedFd, LaunchError> {
+    fn make_fifo(&self) -> Result<ShortLived, LaunchError> {
         let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(
             self.entry.dir(),
@@ -336,6 +338,7 @@ impl Attempt<'_> {
         .doing("make the exec fifo of", &self.request.id)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat(self.entry.dir(), NEW_FIFO, flags, Mode::empty())
+            .map(ShortLived::from)
             .doing("open the exec fifo of", &self.request.id)
     }
 
@@ -350,8 +353,8 @@ impl Attempt<'_> {
         &mut self,
         cgroup: &Cgroup,
         cgroup_mounts: CgroupMounts,
-        memfd: &OwnedFd,
-        fifo: Option<OwnedFd>,
+        memfd: &ShortLived,
+        fifo: Option<ShortLived>,
     ) -> Result<OwnedFd, LaunchError> {
         let plan = self.plan;
         let into = cgroup.clone_into_fd();
@@ -460,7 +463,7 @@ impl Attempt<'_> {
 
     fn write_stub(
         &self,
-        memfd: &OwnedFd,
+        memfd: &ShortLived,
         program: Option<&seccomp::Program>,
     ) -> Result<u32, LaunchError> {
         let hooks = &self.spec.hooks.start_container;
@@ -489,6 +492,7 @@ impl Attempt<'_> {
         let proc_path = |name: &str| format!("/proc/{pid}/{name}");
         let open = |name: &str, flags| {
             rustix::fs::openat(CWD, proc_path(name), flags | OFlags::CLOEXEC, Mode::empty())
+                .map(ShortLived::from)
                 .doing("open", proc_path(name))
         };
         if let Some(adjustment) = self.plan.process.oom_score_adj {
@@ -700,7 +704,7 @@ fn waitid_exited(pidfd: &OwnedFd) -> crate::sys::Result<Option<rustix::process::
 }
 
 /// Whether /proc/PID/status shows ignored signals. clone3 resets handlers only.
-fn ignores_signals(status: &OwnedFd) -> bool {
+fn ignores_signals(status: &ShortLived) -> bool {
     let mut buffer = [0u8; 4096];
     let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
     let text = String::from_utf8_lossy(&buffer[..length]);

@@ -15,6 +15,7 @@ use super::describe;
 use super::hooks::{self, HookError};
 use crate::container::store::FIFO;
 use crate::container::{Entry, State, Status, StoreError, status};
+use crate::sys::fd::ShortLived;
 use crate::sys::stub::abi;
 use crate::sys::{Errno, errno_text, stub};
 
@@ -76,7 +77,7 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
     let system = |what| move |errno| StartError::System(what, errno);
     // The descriptor first, the check after: what it stands for is then the init.
     let pidfd = match Pid::from_raw(state.pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
-        Some(Ok(pidfd)) => pidfd,
+        Some(Ok(pidfd)) => ShortLived::from(pidfd),
         Some(Err(Errno::SRCH)) | None => {
             return Err(StartError::Status(status::of(&state, entry.dir())));
         }
@@ -95,7 +96,7 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         Err(Errno::NXIO) => return Err(StartError::Died),
         result => result.map_err(system("open the exec fifo"))?,
     };
-    let answer = open(OFlags::RDONLY).map_err(system("open the exec fifo"))?;
+    let answer = ShortLived::from(open(OFlags::RDONLY).map_err(system("open the exec fifo"))?);
     rustix::fs::unlinkat(entry.dir(), FIFO, AtFlags::empty())
         .map_err(system("remove the exec fifo"))?;
     rustix::io::write(&go, &[0]).map_err(system("write to the exec fifo"))?;

@@ -32,7 +32,7 @@ pub fn mount(
                 flags & !libc::MS_RDONLY,
                 c"mode=755",
             )?;
-            let tmpfs = resolve::open(root, destination, OFlags::PATH | OFlags::DIRECTORY)?;
+            let tmpfs = resolve::handle(root, destination)?;
             // The tmpfs is ours and empty, so its names can be used as they are.
             rustix::process::fchdir(&tmpfs)?;
             for hierarchy in hierarchies {

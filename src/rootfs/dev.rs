@@ -31,13 +31,14 @@ pub fn make(
         };
         made.at_index(Stage::Device, index)?;
     }
-    let dev = resolve::handle_or_make(root, c"dev", Make::Directory).at(Stage::Dev)?;
+    // Any name in it will do to say which directory is meant.
+    let dev = directory.open(root, b"dev/", c"dev/fd").at(Stage::Dev)?;
     for (index, (name, target)) in LINKS.iter().enumerate() {
-        match rustix::fs::symlinkat(*target, &dev, *name) {
+        match rustix::fs::symlinkat(*target, dev, *name) {
             // An image's own /dev: what is there stays, but for ptmx, which has
             // to be the one of the container's devpts.
             Err(Errno::EXIST) if *name == c"ptmx" => {
-                replace_by_link(dev.as_fd(), name, target).at_index(Stage::DevLink, index)?;
+                replace_by_link(dev, name, target).at_index(Stage::DevLink, index)?;
             }
             Err(Errno::EXIST) => {}
             result => result.at_index(Stage::DevLink, index)?,
@@ -45,7 +46,7 @@ pub fn make(
     }
     // As the host has it (runc and crun do the same).
     if rustix::fs::access(c"/proc/kcore", rustix::fs::Access::EXISTS).is_ok() {
-        match rustix::fs::symlinkat(c"/proc/kcore", &dev, c"core") {
+        match rustix::fs::symlinkat(c"/proc/kcore", dev, c"core") {
             Err(Errno::EXIST) => {}
             result => result.at_index(Stage::DevLink, LINKS.len())?,
         }

@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use crate::sys::fd::ShortLived;
 use crate::sys::mount::change_root_propagation;
 use crate::sys::stub::{At, Failure, Stage};
 use mounts::{attach, clone_tree, set_propagation};
@@ -32,7 +33,11 @@ use mounts::{attach, clone_tree, set_propagation};
 ///
 /// # Errors
 /// The stage that failed.
-pub fn open_root(path: &CStr, propagation: u64, tree: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
+pub fn open_root(
+    path: &CStr,
+    propagation: u64,
+    tree: Option<OwnedFd>,
+) -> Result<ShortLived, Failure> {
     change_root_propagation(propagation).at(Stage::Propagation)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let (tree, target) = match tree {
@@ -48,6 +53,7 @@ pub fn open_root(path: &CStr, propagation: u64, tree: Option<OwnedFd>) -> Result
             (clone_tree(&target, true).at(Stage::Rootfs)?, target)
         }
     };
+    let (tree, target) = (ShortLived::from(tree), ShortLived::from(target));
     attach(&tree, &target).at(Stage::Rootfs)?;
     Ok(tree)
 }
@@ -69,7 +75,7 @@ pub fn set_sysctls(
             Mode::empty(),
         )
         .at_index(Stage::Sysctl, index)?;
-        rustix::io::write(file.as_fd(), value).at_index(Stage::Sysctl, index)?;
+        rustix::io::write(ShortLived::from(file).as_fd(), value).at_index(Stage::Sysctl, index)?;
     }
     Ok(())
 }

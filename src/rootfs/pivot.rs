@@ -19,8 +19,8 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::pivot_root(c".", c".").at(Stage::Pivot)?;
     // The namespace's mounts are slaves or private since its start, so this does
     // not reach the host.
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Pivot)?;
-    rustix::process::chdir(c"/").at(Stage::Pivot)
+    // The current directory is the new root since fchdir.
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Pivot)
 }
 
 /// For `--no-pivot` (a root file system on a ramdisk): moves the mount over `/`

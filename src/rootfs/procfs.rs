@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::sys::Result;
+use crate::sys::fd::ShortLived;
 
 /// A procfs of the pid namespace that the caller is in.
 pub struct Procfs {
@@ -33,6 +34,7 @@ impl Procfs {
         data: &[(CString, Option<CString>)],
     ) -> Result<BorrowedFd<'_>> {
         let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let context = ShortLived::from(context);
         for (key, value) in data {
             match value {
                 Some(value) => {

@@ -9,6 +9,7 @@ const FEW: i32 = 256;
 /// A close-on-exec descriptor that is left to execve or to the end of the process,
 /// which close all at once: one by one each costs a system call. Only while there
 /// are few, so that thousands of mounts stay within the limit.
+#[derive(Debug)]
 pub struct ShortLived(ManuallyDrop<OwnedFd>);
 
 impl From<OwnedFd> for ShortLived {

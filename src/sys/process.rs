@@ -1,8 +1,9 @@
 //! System calls that change the calling process or look at another.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::fd::ShortLived;
 use super::{Errno, Result, check};
 
 /// setns(2): joins the namespaces of `fd` (a namespace file or a pidfd).
@@ -152,7 +153,7 @@ pub fn loopback_up() -> Result<()> {
         })
     })?;
     // SAFETY: the kernel just made it for us.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket as i32) };
+    let socket = ShortLived::from(unsafe { OwnedFd::from_raw_fd(socket as i32) });
     // SAFETY: ifreq is plain data.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;
@@ -162,7 +163,7 @@ pub fn loopback_up() -> Result<()> {
     check(unsafe {
         libc::syscall(
             libc::SYS_ioctl,
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::SIOCSIFFLAGS,
             &raw const request,
         )

@@ -205,7 +205,9 @@ fn credentials(c: &Context, path: *const u8) -> bool {
             }
         }
     }
-    prctl(PR_SET_KEEPCAPS, 1, 0);
+    if b.uid != 0 {
+        prctl(PR_SET_KEEPCAPS, 1, 0);
+    }
     if b.flags & FLAG_KEEP_GROUPS == 0 {
         c.check(setgroups(b.groups.count as usize, c.at(b.groups)), Stage::Groups);
     }
