@@ -46,9 +46,17 @@ fn state_file(c: &Context) -> isize {
             break;
         }
     }
-    write(fd as i32, c.at(c.block.state_head), c.block.state_head.count as usize);
+    write(
+        fd as i32,
+        c.at(c.block.state_head),
+        c.block.state_head.count as usize,
+    );
     write(fd as i32, digits[at..].as_ptr(), digits.len() - at);
-    write(fd as i32, c.at(c.block.state_tail), c.block.state_tail.count as usize);
+    write(
+        fd as i32,
+        c.at(c.block.state_tail),
+        c.block.state_tail.count as usize,
+    );
     rewind(fd as i32);
     fd
 }
@@ -87,14 +95,30 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry) {
 
     let mut message = Message::new(TAG_FAILED, stage as u32, index, 0);
     let mut used = 0usize;
-    let deadline = if hook.timeout_ms < 0 { -1 } else { now_ms() + hook.timeout_ms };
+    let deadline = if hook.timeout_ms < 0 {
+        -1
+    } else {
+        now_ms() + hook.timeout_ms
+    };
     let mut timed_out = false;
     loop {
         let mut fds = [
-            PollFd { fd: pidfd, events: POLLIN, revents: 0 },
-            PollFd { fd: stderr[0], events: POLLIN, revents: 0 },
+            PollFd {
+                fd: pidfd,
+                events: POLLIN,
+                revents: 0,
+            },
+            PollFd {
+                fd: stderr[0],
+                events: POLLIN,
+                revents: 0,
+            },
         ];
-        let left = if deadline < 0 { -1 } else { (deadline - now_ms()).max(0) };
+        let left = if deadline < 0 {
+            -1
+        } else {
+            (deadline - now_ms()).max(0)
+        };
         let ready = poll(&mut fds, left);
         if ready == -EINTR {
             continue;

@@ -51,12 +51,20 @@ impl Context {
     }
 
     fn fail_with(&self, message: &mut Message) -> ! {
-        write(self.report_to, (&raw const *message).cast(), MESSAGE_HEAD + message.len as usize);
+        write(
+            self.report_to,
+            (&raw const *message).cast(),
+            MESSAGE_HEAD + message.len as usize,
+        );
         exit(255)
     }
 
     fn check(&self, result: isize, stage: Stage) -> isize {
-        if result < 0 { self.fail(stage, 0, -result as i32) } else { result }
+        if result < 0 {
+            self.fail(stage, 0, -result as i32)
+        } else {
+            result
+        }
     }
 }
 
@@ -76,7 +84,9 @@ fn number(text: &mut *const u8) -> i32 {
             *text = text.add(1);
         }
         while (**text).is_ascii_digit() {
-            value = value.wrapping_mul(10).wrapping_add(i32::from(**text - b'0'));
+            value = value
+                .wrapping_mul(10)
+                .wrapping_add(i32::from(**text - b'0'));
             *text = text.add(1);
         }
         if negative { -value } else { value }
@@ -108,13 +118,25 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 
     let base = mmap_private(data, size as usize, offset as usize);
     if (base as isize) < 0 && (base as isize) > -4096 {
-        let mut m = Message::new(TAG_FAILED, Stage::StubData as u32, 0, -(base as isize) as i32);
+        let mut m = Message::new(
+            TAG_FAILED,
+            Stage::StubData as u32,
+            0,
+            -(base as isize) as i32,
+        );
         write(channel, (&raw mut m).cast(), MESSAGE_HEAD);
         exit(255);
     }
     // SAFETY: the runtime put a Block at the start of the data.
     let block = unsafe { *base.cast::<Block>() };
-    let context = Context { base, block, channel, fifo, proc_dir, report_to: channel };
+    let context = Context {
+        base,
+        block,
+        channel,
+        fifo,
+        proc_dir,
+        report_to: channel,
+    };
     run(context, path, program, envp)
 }
 
@@ -209,7 +231,10 @@ fn credentials(c: &Context, path: *const u8) -> bool {
         prctl(PR_SET_KEEPCAPS, 1, 0);
     }
     if b.flags & FLAG_KEEP_GROUPS == 0 {
-        c.check(setgroups(b.groups.count as usize, c.at(b.groups)), Stage::Groups);
+        c.check(
+            setgroups(b.groups.count as usize, c.at(b.groups)),
+            Stage::Groups,
+        );
     }
     c.check(setresgid(b.gid), Stage::Gid);
     c.check(setresuid(b.uid), Stage::Uid);
@@ -248,7 +273,10 @@ fn credentials(c: &Context, path: *const u8) -> bool {
     if early {
         load_filter(c);
         if given && b.permitted & b.effective & CAP_SYS_ADMIN == 0 {
-            c.check(capset(b.effective, b.permitted, b.inheritable), Stage::Capabilities);
+            c.check(
+                capset(b.effective, b.permitted, b.inheritable),
+                Stage::Capabilities,
+            );
         }
     }
     if no_new_privs {
@@ -262,7 +290,10 @@ fn load_filter(c: &Context) {
     if b.seccomp.count == 0 {
         return;
     }
-    let program = SockFprog { len: b.seccomp.count as u16, filter: c.at(b.seccomp) };
+    let program = SockFprog {
+        len: b.seccomp.count as u16,
+        filter: c.at(b.seccomp),
+    };
     let result = c.check(seccomp_filter(b.seccomp_flags, &program), Stage::Seccomp);
     if b.flags & FLAG_LISTENER != 0 {
         // The parent takes the descriptor out of this process and answers.

@@ -57,7 +57,10 @@ pub fn reset_signals() {
     // struct sigaction of the kernel: handler (SIG_DFL is 0), flags, restorer, mask.
     let action = [0u64; 4];
     for signal in 1..=64 {
-        syscall(NR_RT_SIGACTION, [signal, action.as_ptr() as usize, 0, 8, 0, 0]);
+        syscall(
+            NR_RT_SIGACTION,
+            [signal, action.as_ptr() as usize, 0, 8, 0, 0],
+        );
     }
 }
 
@@ -84,7 +87,10 @@ pub fn openat(dir: i32, path: *const u8, flags: usize) -> isize {
 }
 
 pub fn mmap_private(fd: i32, length: usize, offset: usize) -> *const u8 {
-    syscall(NR_MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE, fd as usize, offset]) as *const u8
+    syscall(
+        NR_MMAP,
+        [0, length, PROT_READ_WRITE, MAP_PRIVATE, fd as usize, offset],
+    ) as *const u8
 }
 
 pub fn prctl(option: usize, a: usize, b: usize) -> isize {
@@ -92,7 +98,17 @@ pub fn prctl(option: usize, a: usize, b: usize) -> isize {
 }
 
 pub fn close_range_cloexec(from: u32) {
-    syscall(NR_CLOSE_RANGE, [from as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0, 0]);
+    syscall(
+        NR_CLOSE_RANGE,
+        [
+            from as usize,
+            u32::MAX as usize,
+            CLOSE_RANGE_CLOEXEC,
+            0,
+            0,
+            0,
+        ],
+    );
 }
 
 pub fn setgroups(count: usize, groups: *const u8) -> isize {
@@ -114,7 +130,10 @@ pub fn umask(mask: u32) {
 }
 
 pub fn faccessat2(path: *const u8, mode: usize, flags: usize) -> isize {
-    syscall(NR_FACCESSAT2, [AT_FDCWD as usize, path as usize, mode, flags, 0, 0])
+    syscall(
+        NR_FACCESSAT2,
+        [AT_FDCWD as usize, path as usize, mode, flags, 0, 0],
+    )
 }
 
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> isize {
@@ -127,16 +146,25 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> isize {
         (permitted >> 32) as u32,
         (inheritable >> 32) as u32,
     ];
-    syscall(NR_CAPSET, [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0])
+    syscall(
+        NR_CAPSET,
+        [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0],
+    )
 }
 
 pub fn seccomp_filter(flags: u32, program: &SockFprog) -> isize {
     let program = (&raw const *program) as usize;
-    syscall(NR_SECCOMP, [SECCOMP_SET_MODE_FILTER, flags as usize, program, 0, 0, 0])
+    syscall(
+        NR_SECCOMP,
+        [SECCOMP_SET_MODE_FILTER, flags as usize, program, 0, 0, 0],
+    )
 }
 
 pub fn execve(path: *const u8, argv: *const *const u8, envp: *const *const u8) -> isize {
-    syscall(NR_EXECVE, [path as usize, argv as usize, envp as usize, 0, 0, 0])
+    syscall(
+        NR_EXECVE,
+        [path as usize, argv as usize, envp as usize, 0, 0, 0],
+    )
 }
 
 pub fn memfd_create(name: *const u8) -> isize {
@@ -148,7 +176,17 @@ pub fn rewind(fd: i32) {
 }
 
 pub fn pipe(fds: &mut [i32; 2]) -> isize {
-    syscall(NR_PIPE2, [fds.as_mut_ptr() as usize, O_CLOEXEC | O_NONBLOCK, 0, 0, 0, 0])
+    syscall(
+        NR_PIPE2,
+        [
+            fds.as_mut_ptr() as usize,
+            O_CLOEXEC | O_NONBLOCK,
+            0,
+            0,
+            0,
+            0,
+        ],
+    )
 }
 
 pub fn dup3(from: i32, to: i32) -> isize {
@@ -165,7 +203,17 @@ pub fn getpid() -> isize {
 
 /// fork(2) with a pidfd: 0 in the child.
 pub fn fork(pidfd: &mut i32) -> isize {
-    syscall(NR_CLONE, [CLONE_PIDFD | SIGCHLD, 0, (&raw mut *pidfd) as usize, 0, 0, 0])
+    syscall(
+        NR_CLONE,
+        [
+            CLONE_PIDFD | SIGCHLD,
+            0,
+            (&raw mut *pidfd) as usize,
+            0,
+            0,
+            0,
+        ],
+    )
 }
 
 /// Waits for the child and gives its wait status: (code, status) of siginfo.
@@ -174,7 +222,14 @@ pub fn wait_for(pidfd: i32) -> (i32, i32) {
     loop {
         let result = syscall(
             NR_WAITID,
-            [P_PIDFD, pidfd as usize, info.as_mut_ptr() as usize, WEXITED, 0, 0],
+            [
+                P_PIDFD,
+                pidfd as usize,
+                info.as_mut_ptr() as usize,
+                WEXITED,
+                0,
+                0,
+            ],
         );
         if result != -EINTR {
             // si_code is the third int, si_status the sixth after the padding of the union.
@@ -190,13 +245,23 @@ pub fn kill_group(pid: isize) {
 /// poll(2) by ppoll; `timeout_ms` negative waits for ever.
 pub fn poll(fds: &mut [PollFd], timeout_ms: i64) -> isize {
     let time = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
-    let time = if timeout_ms < 0 { 0 } else { time.as_ptr() as usize };
-    syscall(NR_PPOLL, [fds.as_mut_ptr() as usize, fds.len(), time, 0, 0, 0])
+    let time = if timeout_ms < 0 {
+        0
+    } else {
+        time.as_ptr() as usize
+    };
+    syscall(
+        NR_PPOLL,
+        [fds.as_mut_ptr() as usize, fds.len(), time, 0, 0, 0],
+    )
 }
 
 /// Milliseconds of the monotonic clock.
 pub fn now_ms() -> i64 {
     let mut time = [0i64; 2];
-    syscall(NR_CLOCK_GETTIME, [1, time.as_mut_ptr() as usize, 0, 0, 0, 0]);
+    syscall(
+        NR_CLOCK_GETTIME,
+        [1, time.as_mut_ptr() as usize, 0, 0, 0, 0],
+    );
     time[0] * 1000 + time[1] / 1_000_000
 }
