@@ -70,6 +70,13 @@ impl<'de, T: Deserialize<'de>> Member<'de> for Vec<T> {
     }
 }
 
+/// A list whose absence means something else than an empty one.
+impl<'de, T: Deserialize<'de>> Member<'de> for Option<Vec<T>> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
 impl<'de: 'a, 'a, V: Deserialize<'de>> Member<'de> for super::spec::Map<'a, V> {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         nullable(deserializer)

@@ -12,8 +12,8 @@ spec_struct! {
         default_errno_ret: Option<u32>,
         /// `SCMP_ARCH_X86_64` and so on; empty means the native one.
         architectures: Vec<Text<'a>>,
-        /// `SECCOMP_FILTER_FLAG_*`.
-        flags: Vec<Text<'a>>,
+        /// `SECCOMP_FILTER_FLAG_*`; absent means the default, an empty list none.
+        flags: Option<Vec<Text<'a>>>,
         /// Socket that gets the listener of `SCMP_ACT_NOTIFY`.
         listener_path: Option<Text<'a>>,
         /// Passed on to it.

@@ -239,14 +239,14 @@ fn archs(section: &Seccomp<'_>) -> Result<Vec<Arch>, SeccompError> {
     Ok(archs)
 }
 
-/// The flags given; SPEC_ALLOW where none are, as runc and crun do, so that the speculation
+/// The flags given; SPEC_ALLOW where there is no list (an empty one asks for none), as runc does, so that the speculation
 /// mitigations of older kernels do not slow every container down.
 fn flags(section: &Seccomp<'_>) -> Result<u32, SeccompError> {
-    if section.flags.is_empty() {
+    let Some(given) = &section.flags else {
         return Ok(FLAG_SPEC_ALLOW);
-    }
+    };
     let mut flags = 0;
-    for (index, name) in section.flags.iter().enumerate() {
+    for (index, name) in given.iter().enumerate() {
         flags |= flag_bit(name).ok_or_else(|| {
             SeccompError::unknown(&format!("/flags/{index}"), "a flag", name, &FLAG_NAMES)
         })?;

@@ -161,6 +161,7 @@ fn flags_are_those_given_or_spec_allow() {
         .flags
     };
     assert_eq!(flags("null"), 4);
+    assert_eq!(flags("[]"), 0);
     assert_eq!(flags(r#"["SECCOMP_FILTER_FLAG_LOG"]"#), 2);
     assert_eq!(
         flags(r#"["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#),
