@@ -1,4 +1,8 @@
 //! Corten: an OCI low-level container runtime.
+//!
+//! What the binary is made of; docs/design.md tells how the rooms hang together.
+#![deny(unsafe_code)]
+
 pub mod cgroup;
 pub mod cli;
 pub mod config;

@@ -137,7 +137,6 @@ pub fn print() -> anyhow::Result<()> {
             supported_flags: seccomp::known_flags(),
         }),
         apparmor: true,
-        selinux: true,
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

@@ -37,7 +37,7 @@ pub struct Init<'a> {
     pub channel: OwnedFd,
     /// What the stub is run from.
     pub memfd: &'a ShortLived,
-    /// The exec fifo (O_PATH), if it waits.
+    /// The exec fifo with both of its ends, if it waits.
     pub fifo: Option<ShortLived>,
     /// The cgroup to join.
     pub cgroup: &'a Cgroup,
@@ -92,10 +92,6 @@ impl Init<'_> {
     fn enter_cgroup(&mut self) -> Step {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
-        if !self.plan.namespaces.makes(libc::CLONE_NEWUSER as u64) {
-            // From before the first setns, so that nothing inside can look into this process.
-            undumpable()?;
-        }
         self.cgroup.join().map_err(|(index, errno)| Failure {
             stage: Stage::JoinCgroup,
             index: index as u32,
@@ -111,7 +107,9 @@ impl Init<'_> {
     fn clone_again(&mut self, flags: u64) -> Step {
         self.join_namespaces(libc::CLONE_NEWUSER as u64)?;
         match clone3_sibling(flags).at(Stage::MakeNamespace)? {
-            Cloned::Child => undumpable(),
+            // Not before the parent knows this process, whose messages could else
+            // overtake the other's.
+            Cloned::Child => self.wait_for(abi::TAG_MAPPED).map(drop),
             Cloned::Parent { pidfd, .. } => {
                 let message = Message::new(abi::TAG_INIT, 0, 0, 0);
                 let bytes = stub::as_bytes(std::slice::from_ref(&message));

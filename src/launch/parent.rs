@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::Init;
 use super::namespaces::Entered;
@@ -82,7 +82,6 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     check_options(request, &plan)?;
     limit_capabilities(&mut plan);
-    check_root(&plan)?;
 
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
@@ -170,24 +169,6 @@ fn limit_capabilities(plan: &mut Plan) {
             "/process/capabilities: {names} cannot be granted: the runtime does not have them"
         );
         plan.process.capabilities = Some(limited);
-    }
-}
-
-fn check_root(plan: &Plan) -> Result<(), LaunchError> {
-    let error = |message: String| {
-        Err(LaunchError::Config(config::ConfigError::new(
-            "/root/path",
-            message,
-        )))
-    };
-    let path = plan.root.path.to_string_lossy();
-    match rustix::fs::stat(plan.root.path.as_c_str()) {
-        Ok(stat) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => Ok(()),
-        Ok(_) => error(format!("the root file system {path} is not a directory")),
-        Err(errno) => error(format!(
-            "cannot open the root file system {path}: {}",
-            crate::sys::errno_text(errno.raw_os_error())
-        )),
     }
 }
 
@@ -407,6 +388,12 @@ impl Attempt<'_> {
             create_container: hook_records(&hooks.create_container),
             state: self.state_around_pid(Status::Creating),
         };
+        if !plan.namespaces.makes(NEWUSER) {
+            // Inherited by the init: nothing inside can ever look into it. With a new
+            // user namespace the mappings come first (see the init).
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                .doing("make the init undumpable", "")?;
+        }
         match clone3(early, into) {
             Ok(Cloned::Child) => {
                 // Only the parent's end may be open, or its death would go unseen.
@@ -448,6 +435,8 @@ impl Attempt<'_> {
                 let _ = waitid_exited(first);
                 let pid = pid_of(&pidfd).doing("find the pid of the init", "")?;
                 self.child = Some((pid, pidfd));
+                let met = Message::new(abi::TAG_MAPPED, 0, 0, 0);
+                let _ = stub::send(channel.as_fd(), &met);
                 Ok(())
             }
             Some((message, _)) if message.tag == abi::TAG_FAILED => Err(LaunchError::Init(

@@ -156,12 +156,7 @@ fn filesystem(
         "cgroup" | "cgroup2" => Ok(What::Cgroup { flags }),
         "proc" if destination == "proc" => Ok(What::Proc {
             attr: options.attr.set | options.recursive_attr.set,
-            data: options
-                .data
-                .split(',')
-                .filter(|o| !o.is_empty())
-                .map(key_value)
-                .collect(),
+            data: key_values(&options.data),
         }),
         _ => Ok(What::Filesystem {
             fstype: c_string(fstype),
@@ -177,6 +172,15 @@ fn filesystem(
             copy_up: options.tmpcopyup && fstype == "tmpfs",
         }),
     }
+}
+
+/// Options of a file system as keys and values.
+pub fn key_values(options: &str) -> Vec<(CString, Option<CString>)> {
+    options
+        .split(',')
+        .filter(|o| !o.is_empty())
+        .map(key_value)
+        .collect()
 }
 
 fn key_value(option: &str) -> (CString, Option<CString>) {

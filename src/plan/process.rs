@@ -178,7 +178,7 @@ pub fn capability_names(bits: u64) -> String {
     names.join(", ")
 }
 
-/// AppArmor's file is its own since Linux 5.8; older kernels share the plain one.
+/// AppArmor's file is its own (Linux 5.8); the plain one is SELinux's.
 fn labels(process: &Process<'_>) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     if let Some(profile) = process

@@ -1,38 +1,28 @@
 //! The cgroup file systems inside the container.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::detached::new_mount;
 use super::mounts::{READ_ONLY, attach, mount_on, open_tree, set_attr};
-use super::resolve;
+use crate::plan::options::attr_of_flags;
 use crate::plan::{CgroupMounts, V1Mount};
 use crate::sys::Result;
 use crate::sys::mount::{MountAttr, mount_at_name};
 
-/// Mounts what `plan` says on `target` (whose path below `root` is `destination`).
+/// Mounts what `plan` says on `target`.
 ///
 /// # Errors
 /// The system calls that it consists of.
-pub fn mount(
-    target: impl AsFd,
-    root: BorrowedFd<'_>,
-    destination: &CStr,
-    flags: u64,
-    plan: &CgroupMounts,
-) -> Result<()> {
+pub fn mount(target: impl AsFd, flags: u64, plan: &CgroupMounts) -> Result<()> {
     match plan {
         CgroupMounts::Unified => mount_on(target, c"cgroup2", c"cgroup", flags, c""),
         CgroupMounts::V1(hierarchies) => {
-            mount_on(
-                target,
-                c"tmpfs",
-                c"tmpfs",
-                flags & !libc::MS_RDONLY,
-                c"mode=755",
-            )?;
-            let tmpfs = resolve::handle(root, destination)?;
+            let attr = attr_of_flags(flags & !libc::MS_RDONLY);
+            let mode = std::iter::once((c"mode", Some(c"755")));
+            let tmpfs = new_mount(c"tmpfs", mode, attr)?;
+            attach(&tmpfs, target)?;
             // The tmpfs is ours and empty, so its names can be used as they are.
             rustix::process::fchdir(&tmpfs)?;
             for hierarchy in hierarchies {
@@ -53,7 +43,7 @@ fn mount_hierarchy(tmpfs: BorrowedFd<'_>, flags: u64, plan: &V1Mount) -> Result<
         None => mount_at_name(c"cgroup", c"cgroup", &plan.name, flags, &plan.data)?,
         Some(source) => {
             let tree = open_tree(source, false)?;
-            let set = crate::plan::options::attr_of_flags(flags);
+            let set = attr_of_flags(flags);
             set_attr(
                 &tree,
                 false,

@@ -12,15 +12,18 @@ use crate::sys::{Errno, Result};
 ///
 /// # Errors
 /// The first system call that fails.
-pub fn copy(from: impl AsFd, to: &OwnedFd) -> Result<()> {
+pub fn copy(from: impl AsFd, to: impl AsFd) -> Result<()> {
     let from = rustix::fs::openat(
         from,
         c".",
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    copy_meta(to, &rustix::fs::fstat(&from)?)?;
-    copy_entries(&from, to)
+    // A mount's descriptor cannot be changed through (O_PATH); its directory's can.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let to = rustix::fs::openat(to, c".", flags, Mode::empty())?;
+    copy_meta(&to, &rustix::fs::fstat(&from)?)?;
+    copy_entries(&from, &to)
 }
 
 fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {

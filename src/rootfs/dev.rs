@@ -140,7 +140,12 @@ fn check_node(parent: BorrowedFd<'_>, name: &CStr, device: &DevicePlan) -> Resul
 }
 
 fn bind_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
-    let tree = open_tree(&device.host_path, false)?;
+    let tree = ShortLived::from(open_tree(&device.host_path, false)?);
+    let stat = rustix::fs::fstat(&tree)?;
+    let same_kind = FileType::from_raw_mode(stat.st_mode) == FileType::from_raw_mode(device.mode);
+    if !same_kind || stat.st_rdev != device.rdev {
+        return Err(Errno::NODEV);
+    }
     let target = resolve::handle_or_make(root, &device.path, Make::File)?;
     attach(&tree, &target)
 }

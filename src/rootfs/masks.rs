@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
+use super::detached::new_mount;
 use super::dev::open_verified;
-use super::mounts::{READ_ONLY, attach, clone_tree, mount_on, set_attr};
+use super::mounts::{READ_ONLY, attach, clone_tree, set_attr};
 use super::resolve;
 use crate::sys::fd::ShortLived;
 use crate::sys::stub::{At, Failure, Stage};
@@ -77,14 +78,10 @@ fn mask_one(
     match empty {
         Some(empty) => attach(ShortLived::from(clone_tree(empty.as_fd(), false)?), &target),
         None => {
-            mount_on(
-                &target,
-                c"tmpfs",
-                c"tmpfs",
-                libc::MS_RDONLY,
-                c"size=0k,nr_inodes=1",
-            )?;
-            *empty = Some(resolve::handle(root, path)?);
+            let attr = libc::MOUNT_ATTR_RDONLY;
+            let tmpfs = new_mount(c"tmpfs", std::iter::empty(), attr)?;
+            attach(&tmpfs, &target)?;
+            *empty = Some(tmpfs);
             Ok(())
         }
     }

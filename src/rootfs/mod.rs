@@ -7,6 +7,7 @@
 
 pub mod cgroupfs;
 mod copy_up;
+mod detached;
 pub mod dev;
 pub mod masks;
 pub mod mounts;

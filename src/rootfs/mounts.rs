@@ -5,16 +5,18 @@
 //! detached clones (open_tree) that get their flags before they are attached, so
 //! a read-only bind is never writable for a moment.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
+use super::detached::new_mount;
 use super::resolve::{self, Make};
 use super::{Procfs, cgroupfs, copy_up};
 use crate::plan::CgroupMounts;
-use crate::plan::mounts::{MountPlan, What};
+use crate::plan::mounts::{MountPlan, What, key_values};
+use crate::plan::options::attr_of_flags;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
@@ -64,20 +66,10 @@ fn make_one(
             copy_up: copy,
         } => {
             let target = target(Make::Directory)?;
-            let flags_at_first = if *copy {
-                flags & !libc::MS_RDONLY
-            } else {
-                *flags
-            };
-            mount_on(&target, fstype, source, flags_at_first, data)
-                .at_index(Stage::Mount, index)?;
             if *copy {
-                let new = resolve::open(c.root, destination, rustix::fs::OFlags::DIRECTORY)
-                    .at_index(Stage::MountCopyUp, index)?;
-                copy_up::copy(&target, &new).at_index(Stage::MountCopyUp, index)?;
-                if flags & libc::MS_RDONLY != 0 {
-                    set_attr(&new, false, &READ_ONLY).at_index(Stage::MountFlags, index)?;
-                }
+                tmpfs_copying_up(&target, *flags, data, index)?;
+            } else {
+                mount_on(&target, fstype, source, *flags, data).at_index(Stage::Mount, index)?;
             }
         }
         What::Proc { attr, data } => {
@@ -119,8 +111,7 @@ fn make_one(
         }
         What::Cgroup { flags } => {
             let target = target(Make::Directory)?;
-            cgroupfs::mount(&target, c.root, destination, *flags, c.cgroup)
-                .at_index(Stage::Mount, index)?;
+            cgroupfs::mount(&target, *flags, c.cgroup).at_index(Stage::Mount, index)?;
         }
         What::Remount { flags, data } => {
             let target =
@@ -136,6 +127,26 @@ fn make_one(
         }
     }
     Ok(())
+}
+
+/// A tmpfs that is filled with what its directory held.
+fn tmpfs_copying_up(
+    target: &ShortLived,
+    flags: u64,
+    data: &CStr,
+    index: usize,
+) -> std::result::Result<(), Failure> {
+    let words: Vec<(CString, Option<CString>)> = key_values(&data.to_string_lossy());
+    let settings = words
+        .iter()
+        .map(|(key, value)| (key.as_c_str(), value.as_deref()));
+    let attr = attr_of_flags(flags & !libc::MS_RDONLY);
+    let tmpfs = new_mount(c"tmpfs", settings, attr).at_index(Stage::Mount, index)?;
+    copy_up::copy(target, &tmpfs).at_index(Stage::MountCopyUp, index)?;
+    if flags & libc::MS_RDONLY != 0 {
+        set_attr(&tmpfs, false, &READ_ONLY).at_index(Stage::MountFlags, index)?;
+    }
+    attach(&tmpfs, target).at_index(Stage::Mount, index)
 }
 
 /// `MOUNT_ATTR_RDONLY`.

@@ -6,16 +6,16 @@
 //! procfs of its own on /proc, that very mount serves before it is attached.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use super::detached::new_mount;
 
 use crate::sys::Result;
 use crate::sys::fd::ShortLived;
 
 /// A procfs of the pid namespace that the caller is in.
 pub struct Procfs {
-    mount: Option<OwnedFd>,
+    mount: Option<ShortLived>,
 }
 
 impl Procfs {
@@ -33,20 +33,10 @@ impl Procfs {
         attr: u64,
         data: &[(CString, Option<CString>)],
     ) -> Result<BorrowedFd<'_>> {
-        let context = rustix::mount::fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let context = ShortLived::from(context);
-        for (key, value) in data {
-            match value {
-                Some(value) => {
-                    rustix::mount::fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?
-                }
-                None => rustix::mount::fsconfig_set_flag(&context, key.as_c_str())?,
-            }
-        }
-        rustix::mount::fsconfig_create(&context)?;
-        let attr = MountAttrFlags::from_bits_retain(attr as u32);
-        let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr)?;
-        let mount: &OwnedFd = self.mount.insert(mount);
+        let settings = data
+            .iter()
+            .map(|(key, value)| (key.as_c_str(), value.as_deref()));
+        let mount: &ShortLived = self.mount.insert(new_mount(c"proc", settings, attr)?);
         Ok(mount.as_fd())
     }
 

@@ -19,13 +19,13 @@ pub enum Cloned {
     },
 }
 
-/// Resets every caught or ignored signal in the child (Linux 5.5).
+/// Resets every caught signal in the child; ignored ones stay (Linux 5.5).
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// Starts the child in the cgroup `cgroup` (Linux 5.7).
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Forks with new namespaces (`CLONE_NEW*` in `namespaces`), optionally into a
-/// cgroup v2 directory. The child has all signals at their default action.
+/// cgroup v2 directory. The child has no signal handlers; signals that are ignored stay so.
 ///
 /// The child gets a copy of the caller's memory, as with fork(2); the caller
 /// has to be single-threaded, or locks held by other threads stay held there.

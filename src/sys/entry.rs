@@ -50,5 +50,6 @@ pub unsafe fn run(
 ) -> i32 {
     // SAFETY: the caller's promise.
     let arguments = unsafe { arguments(argc, argv) };
+    super::process::fill_standard_streams();
     super::process::exit_now(i32::from(run(arguments)))
 }

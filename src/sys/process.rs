@@ -75,13 +75,6 @@ impl PointerArray {
         self.0[slot] = string.as_ptr();
     }
 
-    /// Gives up a reserved slot that was not needed: the last string moves there.
-    pub fn drop_slot(&mut self, slot: usize) {
-        let last = self.0.len() - 2;
-        self.0.swap(slot, last);
-        self.0[last] = std::ptr::null();
-    }
-
     /// Replaces the string of a slot by one that is already in the array.
     pub fn copy_slot(&mut self, from: usize, to: usize) {
         self.0[to] = self.0[from];
@@ -195,12 +188,6 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Sets SIGPIPE back to its default action, which Rust's start-up changed.
-pub fn default_sigpipe() {
-    // SAFETY: SIG_DFL is a valid action for SIGPIPE.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-}
-
 /// Whether a descriptor number is open.
 pub fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD only looks.
@@ -262,4 +249,24 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     const IOPRIO_WHO_PROCESS: i32 = 1;
     // SAFETY: plain integers.
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
+}
+
+/// Opens /dev/null in the place of each standard stream that the caller has closed:
+/// a file of ours must never be taken for one (std's start does the same).
+pub fn fill_standard_streams() {
+    let mut fds = [0, 1, 2].map(|fd| libc::pollfd {
+        fd,
+        events: 0,
+        revents: 0,
+    });
+    // SAFETY: three pollfd; no wait.
+    if unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) } <= 0 {
+        return;
+    }
+    for fd in fds {
+        if fd.revents & libc::POLLNVAL != 0 {
+            // SAFETY: a C string. The lowest free number is the one that is missing.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
 }

@@ -136,7 +136,7 @@ impl Message {
     }
 }
 
-/// Runtime to init: the user namespace's mappings are written.
+/// Runtime to init: the user namespace's mappings are written, or it is known.
 pub const TAG_MAPPED: u32 = 1;
 /// Runtime to init: everything outside is ready, go on.
 pub const TAG_GO: u32 = 2;
@@ -270,6 +270,8 @@ stages! {
     Stub = "run the exec stub",
     /// The stub's data.
     StubData = "map the exec stub's data",
+    /// close_range(2).
+    Descriptors = "hide the runtime's descriptors from the program",
     /// A security label.
     Label = "set the security label of the process",
     /// Bounding set.

@@ -108,7 +108,6 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
     let (mut text, path, program, envp) =
         unsafe { (*argv, *argv.add(1), argv.add(2), argv.add(argc + 1)) };
     prctl(PR_SET_DUMPABLE, 0, 0);
-    prctl(PR_SET_NAME, c"corten-init".as_ptr() as usize, 0);
     let data = number(&mut text);
     let offset = number(&mut text);
     let channel = number(&mut text);
@@ -141,7 +140,8 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 }
 
 fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
-    close_range_cloexec(c.block.close_from);
+    // Before Linux 5.11 it cannot mark descriptors; then none may be given away.
+    c.check(close_range_cloexec(c.block.close_from), Stage::Descriptors);
     write_labels(&c);
     if c.proc_dir >= 0 {
         // No directory stays open while this waits among the container's processes.
@@ -157,10 +157,12 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
 
     if c.block.flags & FLAG_WAIT != 0 {
         let mut ready = Message::new(TAG_READY, 0, 0, 0);
-        write(c.channel, (&raw mut ready).cast(), MESSAGE_HEAD);
-        c.report_to = wait_for_start(&c);
+        if write(c.channel, (&raw mut ready).cast(), MESSAGE_HEAD) < 0 {
+            // The runtime was killed: nobody will ever start this.
+            exit(255);
+        }
         // The runtime's create has ended; only the fifo's reader listens now.
-        close(c.channel);
+        c.report_to = wait_for_start(&c);
     }
     hooks::run(&c);
     let errno = -execve(path, argv, envp) as i32;

@@ -4,7 +4,6 @@ use crate::arch::*;
 
 pub const PR_SET_DUMPABLE: usize = 4;
 pub const PR_SET_KEEPCAPS: usize = 8;
-pub const PR_SET_NAME: usize = 15;
 pub const PR_CAPBSET_READ: usize = 23;
 pub const PR_CAPBSET_DROP: usize = 24;
 pub const PR_SET_NO_NEW_PRIVS: usize = 38;
@@ -97,7 +96,7 @@ pub fn prctl(option: usize, a: usize, b: usize) -> isize {
     syscall(NR_PRCTL, [option, a, b, 0, 0, 0])
 }
 
-pub fn close_range_cloexec(from: u32) {
+pub fn close_range_cloexec(from: u32) -> isize {
     syscall(
         NR_CLOSE_RANGE,
         [
@@ -108,7 +107,7 @@ pub fn close_range_cloexec(from: u32) {
             0,
             0,
         ],
-    );
+    )
 }
 
 pub fn setgroups(count: usize, groups: *const u8) -> isize {
