@@ -32,7 +32,6 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     }
     let launched = launch::launch(&request)?;
     poststart(&launched)?;
-    launched.entry.unlock()?;
     let code = foreground::wait(&launched, &signals).context("cannot wait for the container")?;
     if !args.keep
         && let Some(state) = container::delete::delete(&launched.entry, true)?
@@ -45,6 +44,8 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
 
 /// Runs the poststart hooks; when one fails, nothing of the container is left.
 fn poststart(launched: &Launched) -> Result<()> {
+    // A hook may take long, and the container longer: other verbs must not wait for them.
+    launched.entry.unlock()?;
     let Err(error) = start::poststart(&launched.state) else {
         return Ok(());
     };

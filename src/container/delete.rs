@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kill::{open_init, wait_end};
-use super::{Entry, State, Status, StoreError, status};
+use super::{Entry, State, Status, StoreError, holder, status};
 use crate::cgroup::CgroupError;
 
 /// How long a killed process and its cgroup may take to go.
@@ -71,14 +71,13 @@ fn wait_channel(pid: i32) -> Option<String> {
 pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> {
     if !entry.lock(false)? {
         if force {
-            stop_creator(entry);
-        } else if let Ok(state) = entry.read_state()
-            && status::of(&state, entry.dir()) == Status::Creating
-        {
-            return Err(DeleteError::Status(
-                entry.id().to_string(),
-                Status::Creating,
-            ));
+            stop_holder(entry);
+        } else if let Ok(state) = entry.read_state() {
+            // What holds the lock may wait for a hook or for the init: not here too.
+            let status = status::of(&state, entry.dir());
+            if !matches!(status, Status::Created | Status::Stopped) {
+                return Err(DeleteError::Status(entry.id().to_string(), status));
+            }
         }
         entry.lock(true)?;
     }
@@ -125,22 +124,24 @@ fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError
     }
 }
 
-/// Ends the verb that is making the container and holds its lock. While the lock
-/// is held, the pid that the record names cannot have been given to another.
-fn stop_creator(entry: &Entry) {
+/// Makes sure that the lock is given back: its holder may wait for ever, `create`
+/// for a hook, `start` for an init that is stopped or runs a hook. Another `delete`
+/// ends by itself.
+fn stop_holder(entry: &Entry) {
     let Ok(state) = entry.read_state() else {
         return;
     };
-    let Some(pid) = Pid::from_raw(state.creator) else {
-        return;
-    };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return;
-    };
-    // A creator that has just finished has dropped the lock.
-    if entry.lock(false).unwrap_or(true) {
-        return;
+    if let Some(pid) = Pid::from_raw(state.creator)
+        // The descriptor first, the check after: what it stands for is then the holder.
+        && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+        && holder::holds(state.creator, entry.dir())
+    {
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        wait_end(&pidfd, PATIENCE);
     }
-    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-    wait_end(&pidfd, PATIENCE);
+    // Read again: the creator may have recorded its init meanwhile. Such an init shares
+    // the creator's lock while it runs a hook.
+    if let Ok(state) = entry.read_state() {
+        let _ = end_init(entry, &state, true);
+    }
 }

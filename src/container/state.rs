@@ -22,7 +22,7 @@ pub struct State {
     pub pid: i32,
     /// The init's start time (field 22 of /proc/PID/stat): with the pid it names one process.
     pub start_time: u64,
-    /// The process that makes the container, until it has.
+    /// The process that makes the container, or made it.
     pub creator: i32,
     /// Absolute path of the bundle.
     pub bundle: String,

@@ -504,7 +504,6 @@ impl Attempt<'_> {
         self.reset_signals = ignores_signals(&open("status", OFlags::RDONLY)?);
         self.state.pid = pid;
         self.state.start_time = start.start_time;
-        self.state.creator = 0;
         self.entry.write_state(&self.state)?;
         if let Some(path) = &self.request.pid_file {
             pid_file::write(path, pid)?;

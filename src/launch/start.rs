@@ -72,7 +72,14 @@ impl From<StoreError> for StartError {
 /// # Errors
 /// Why the program does not run.
 pub fn start(entry: &Entry) -> Result<(), StartError> {
-    entry.lock(true)?;
+    if !entry.lock(false)? {
+        // `create` may wait long for a hook: not here too.
+        let status = status::of(&entry.read_state()?, entry.dir());
+        if status == Status::Creating {
+            return Err(StartError::Status(status));
+        }
+        entry.lock(true)?;
+    }
     let state = entry.read_state()?;
     let system = |what| move |errno| StartError::System(what, errno);
     // The descriptor first, the check after: what it stands for is then the init.
@@ -114,6 +121,8 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         }
         Answer::Died => return Err(StartError::Died),
     }
+    // A hook may take long: `delete --force` must not wait for it.
+    entry.unlock()?;
     if let Err(error) = poststart(&state) {
         // runtime-spec, "Lifecycle", step 9: the container is stopped.
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
