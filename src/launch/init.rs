@@ -281,6 +281,14 @@ impl Init<'_> {
     /// What the program inherits that the stub's execve does not change.
     fn prepare_process(&mut self) -> Step<Option<CString>> {
         let process = &self.plan.process;
+        if process.needs_home {
+            // Here, while the current directory is the root.
+            let home = format!(
+                "HOME={}",
+                home_of(process.uid).unwrap_or_else(|| "/".to_owned())
+            );
+            self.envp.set(0, leak(crate::plan::path::c_string(home)));
+        }
         let cwd = relative(&process.cwd);
         // The pivot has left it at the root.
         if !cwd.is_empty() {
@@ -295,13 +303,6 @@ impl Init<'_> {
                 index: 0,
                 errno: libc::ENOENT,
             });
-        }
-        if process.needs_home {
-            let home = format!(
-                "HOME={}",
-                home_of(process.uid).unwrap_or_else(|| "/".to_owned())
-            );
-            self.envp.set(0, leak(crate::plan::path::c_string(home)));
         }
         if process.uid != 0 && !process.terminal {
             tty::own_stdio(process.uid).at(Stage::Console)?;
