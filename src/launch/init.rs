@@ -236,6 +236,11 @@ impl Init<'_> {
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
         if root_plan.readonly {
+            // The working directory may still have to be made, as runc does.
+            let cwd = relative(&plan.process.cwd);
+            if !cwd.is_empty() {
+                resolve::handle_or_make(root, cwd, resolve::Make::Directory).at(Stage::Cwd)?;
+            }
             rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY)
                 .at(Stage::RootReadonly)?;
         }
