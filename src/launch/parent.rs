@@ -156,19 +156,16 @@ fn limit_capabilities(plan: &mut Plan) {
     if plan.namespaces.has(NEWUSER) {
         return;
     }
-    let Some(sets) = plan.process.capabilities else {
-        return;
-    };
     let Ok(own) = rustix::thread::capabilities(None) else {
         return;
     };
-    let (limited, missing) = sets.limited_to(own.permitted.bits());
+    let (limited, missing) = plan.process.capabilities.limited_to(own.permitted.bits());
     if missing != 0 {
         let names = capability_names(missing);
         log::warn!(
             "/process/capabilities: {names} cannot be granted: the runtime does not have them"
         );
-        plan.process.capabilities = Some(limited);
+        plan.process.capabilities = limited;
     }
 }
 

@@ -76,15 +76,13 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
     block.flags = flag(extras.wait, abi::FLAG_WAIT)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
-        | flag(extras.reset_signals, abi::FLAG_RESET_SIGNALS)
-        | flag(process.capabilities.is_some(), abi::FLAG_CAPABILITIES);
-    if let Some(sets) = &process.capabilities {
-        block.bounding = sets.bounding;
-        block.effective = sets.effective;
-        block.permitted = sets.permitted;
-        block.inheritable = sets.inheritable;
-        block.ambient = sets.ambient;
-    }
+        | flag(extras.reset_signals, abi::FLAG_RESET_SIGNALS);
+    let sets = &process.capabilities;
+    block.bounding = sets.bounding;
+    block.effective = sets.effective;
+    block.permitted = sets.permitted;
+    block.inheritable = sets.inheritable;
+    block.ambient = sets.ambient;
     block.groups = writer.array(&process.groups);
     if let Some(program) = extras.seccomp {
         block.seccomp = writer.array(&program.insns.iter().map(instruction).collect::<Vec<_>>());

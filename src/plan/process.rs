@@ -55,8 +55,8 @@ pub struct ProcessPlan {
     pub groups: Vec<u32>,
     /// File mode creation mask.
     pub umask: u32,
-    /// Capability sets; `None` leaves them as they are.
-    pub capabilities: Option<CapabilitySets>,
+    /// Capability sets; none are given when none are named (SECURITY-RULES 8).
+    pub capabilities: CapabilitySets,
     /// no_new_privs.
     pub no_new_privileges: bool,
     /// Resource limits.
@@ -99,7 +99,11 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
         gid: process.user.gid,
         groups: process.user.additional_gids.clone(),
         umask: process.user.umask.unwrap_or(0o022),
-        capabilities: process.capabilities.as_ref().map(capability_sets),
+        capabilities: process
+            .capabilities
+            .as_ref()
+            .map(capability_sets)
+            .unwrap_or_default(),
         no_new_privileges: process.no_new_privileges,
         rlimits: process
             .rlimits
@@ -225,8 +229,14 @@ mod tests {
     #[test]
     fn unknown_capabilities_are_left_out() {
         let p = plan_json(r#"{"capabilities":{"bounding":["CAP_CHOWN","CAP_NOT_YET"]}}"#);
-        assert_eq!(p.capabilities.unwrap().bounding, 1);
-        assert_eq!(plan_json("{}").capabilities, None);
+        assert_eq!(p.capabilities.bounding, 1);
+    }
+
+    #[test]
+    fn without_capabilities_in_the_config_there_are_none() {
+        let none = CapabilitySets::default();
+        assert_eq!(plan_json("{}").capabilities, none);
+        assert_eq!(plan_json(r#"{"capabilities":null}"#).capabilities, none);
     }
 
     #[test]

@@ -87,8 +87,6 @@ pub struct HookEntry {
 pub const FLAG_WAIT: u32 = 1;
 /// Set the no_new_privs attribute.
 pub const FLAG_NO_NEW_PRIVS: u32 = 2;
-/// The capability sets are given; without it they stay as they are.
-pub const FLAG_CAPABILITIES: u32 = 4;
 /// A user namespace in which setgroups(2) is denied: leave the groups alone.
 pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.

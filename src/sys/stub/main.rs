@@ -213,19 +213,16 @@ fn write_labels(c: &Context) {
 /// no_new_privs that needs CAP_SYS_ADMIN, so it comes before the last capset.
 fn credentials(c: &Context, path: *const u8) -> bool {
     let b = &c.block;
-    let given = b.flags & FLAG_CAPABILITIES != 0;
-    if given {
-        for capability in 0..64 {
-            if b.bounding & (1 << capability) == 0 {
-                let result = prctl(PR_CAPBSET_DROP, capability as usize, 0);
-                if result == -EINVAL {
-                    // The kernel knows no capability from here on.
-                    break;
-                }
-                // Dropping needs CAP_SETPCAP; a capability that is not there needs no dropping.
-                if result < 0 && prctl(PR_CAPBSET_READ, capability as usize, 0) == 1 {
-                    c.fail(Stage::Bounding, capability, -result as i32);
-                }
+    for capability in 0..64 {
+        if b.bounding & (1 << capability) == 0 {
+            let result = prctl(PR_CAPBSET_DROP, capability as usize, 0);
+            if result == -EINVAL {
+                // The kernel knows no capability from here on.
+                break;
+            }
+            // Dropping needs CAP_SETPCAP; a capability that is not there needs no dropping.
+            if result < 0 && prctl(PR_CAPBSET_READ, capability as usize, 0) == 1 {
+                c.fail(Stage::Bounding, capability, -result as i32);
             }
         }
     }
@@ -254,27 +251,25 @@ fn credentials(c: &Context, path: *const u8) -> bool {
     let no_new_privs = b.flags & FLAG_NO_NEW_PRIVS != 0;
     let filter = b.seccomp.count != 0;
     let early = filter && !no_new_privs;
-    if given {
-        let for_filter = if early { CAP_SYS_ADMIN } else { 0 };
-        let first = b.permitted | for_filter;
-        let mut result = capset(b.effective | for_filter, first, b.inheritable);
-        if result < 0 && early {
-            // Without CAP_SYS_ADMIN to keep: seccomp(2) says itself what is missing.
-            result = capset(b.effective, b.permitted, b.inheritable);
-        }
-        c.check(result, Stage::Capabilities);
-        for capability in 0..64 {
-            if b.ambient & (1 << capability) != 0 {
-                let result = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability as usize);
-                if result < 0 {
-                    c.fail(Stage::Ambient, capability, -result as i32);
-                }
+    let for_filter = if early { CAP_SYS_ADMIN } else { 0 };
+    let first = b.permitted | for_filter;
+    let mut result = capset(b.effective | for_filter, first, b.inheritable);
+    if result < 0 && early {
+        // Without CAP_SYS_ADMIN to keep: seccomp(2) says itself what is missing.
+        result = capset(b.effective, b.permitted, b.inheritable);
+    }
+    c.check(result, Stage::Capabilities);
+    for capability in 0..64 {
+        if b.ambient & (1 << capability) != 0 {
+            let result = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability as usize);
+            if result < 0 {
+                c.fail(Stage::Ambient, capability, -result as i32);
             }
         }
     }
     if early {
         load_filter(c);
-        if given && b.permitted & b.effective & CAP_SYS_ADMIN == 0 {
+        if b.permitted & b.effective & CAP_SYS_ADMIN == 0 {
             c.check(
                 capset(b.effective, b.permitted, b.inheritable),
                 Stage::Capabilities,
