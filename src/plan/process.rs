@@ -86,11 +86,9 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
     let needs_home = value_of("HOME").unwrap_or("").is_empty();
     Ok(ProcessPlan {
         args: process.args.iter().map(|a| c_string(a.as_str())).collect(),
-        env: process
-            .env
-            .iter()
+        env: last_of_each(&process.env)
             .filter(|e| !(needs_home && e.starts_with("HOME=")))
-            .map(|e| c_string(e.as_str()))
+            .map(c_string)
             .collect(),
         needs_home,
         search: value_of("PATH").map(|path| path.split(':').map(c_string).collect()),
@@ -118,6 +116,18 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
             .as_ref()
             .map(|size| (size.height, size.width)),
         labels: labels(process),
+    })
+}
+
+/// The variables, each name once: programs take the first of several, but the last
+/// is what the writer meant (runc sets them one after the other).
+fn last_of_each<'t>(env: &'t [Text<'_>]) -> impl Iterator<Item = &'t str> {
+    let name = |e: &'t str| e.split_once('=').map_or(e, |(name, _)| name);
+    env.iter().enumerate().filter_map(move |(index, e)| {
+        let this = e.as_str();
+        let later = &env[index + 1..];
+        let again = later.iter().any(|l| name(l.as_str()) == name(this));
+        (!again).then_some(this)
     })
 }
 
@@ -217,6 +227,12 @@ mod tests {
         assert!(p.needs_home);
         assert_eq!(p.env, [c"A=1".to_owned()]);
         assert!(!plan_json(r#"{"env":["HOME=/x"]}"#).needs_home);
+    }
+
+    #[test]
+    fn of_two_variables_with_one_name_the_last_counts() {
+        let p = plan_json(r#"{"env":["HOME=/x","A=1","AB=3","A=2"]}"#);
+        assert_eq!(p.env, [c"HOME=/x", c"AB=3", c"A=2"].map(CString::from));
     }
 
     #[test]
