@@ -43,7 +43,7 @@ pub struct ProcessPlan {
     pub env: Vec<CString>,
     /// Whether HOME has to be found in the container's passwd file.
     pub needs_home: bool,
-    /// Directories of PATH, for a program without a slash; `None` if PATH is not set.
+    /// Directories of PATH, for a program without a slash; `None` if PATH is not set or empty.
     pub search: Option<Vec<CString>>,
     /// Working directory.
     pub cwd: CString,
@@ -91,7 +91,9 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
             .map(c_string)
             .collect(),
         needs_home,
-        search: value_of("PATH").map(|path| path.split(':').map(c_string).collect()),
+        search: value_of("PATH")
+            .filter(|path| !path.is_empty())
+            .map(|path| path.split(':').map(c_string).collect()),
         cwd: c_string(process.cwd.as_str()),
         uid: process.user.uid,
         gid: process.user.gid,
@@ -240,6 +242,7 @@ mod tests {
         let p = plan_json(r#"{"env":["PATH=/a","PATH=/b:/c"]}"#);
         assert_eq!(p.search, Some(vec![c"/b".to_owned(), c"/c".to_owned()]));
         assert_eq!(plan_json("{}").search, None);
+        assert_eq!(plan_json(r#"{"env":["PATH="]}"#).search, None);
     }
 
     #[test]
