@@ -39,6 +39,24 @@ macro_rules! entry_point {
     };
 }
 
+/// Opens /dev/null for standard streams that the caller has closed, as std's start
+/// does: else the next file opened gets the number, and messages land in it.
+fn open_standard_streams() {
+    let mut streams = [0, 1, 2].map(|fd| libc::pollfd {
+        fd,
+        events: 0,
+        revents: 0,
+    });
+    // SAFETY: three entries, which are there and writable; no wait.
+    unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) };
+    for stream in &streams {
+        if stream.revents & libc::POLLNVAL != 0 {
+            // SAFETY: the path is a C string. The lowest free number is the stream's.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
 /// Runs the program for [`entry_point`].
 ///
 /// # Safety
@@ -48,6 +66,7 @@ pub unsafe fn run(
     argv: *const *const libc::c_char,
     run: fn(Vec<OsString>) -> u8,
 ) -> i32 {
+    open_standard_streams();
     // SAFETY: the caller's promise.
     let arguments = unsafe { arguments(argc, argv) };
     super::process::fill_standard_streams();
