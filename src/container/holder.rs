@@ -47,7 +47,11 @@ mod tests {
 
     #[test]
     fn a_waiter_and_other_kinds_of_locks_are_no_holders() {
-        assert!(names("1: FLOCK  ADVISORY  WRITE 70 00:1a:567 0 EOF", 70, 567));
+        assert!(names(
+            "1: FLOCK  ADVISORY  WRITE 70 00:1a:567 0 EOF",
+            70,
+            567
+        ));
         for line in [
             "1: -> FLOCK  ADVISORY  WRITE 70 00:1a:567 0 EOF",
             "1: POSIX  ADVISORY  WRITE 70 00:1a:567 0 EOF",

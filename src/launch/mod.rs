@@ -26,6 +26,7 @@ pub mod hooks;
 mod ids;
 mod init;
 mod namespaces;
+mod own_copy;
 mod parent;
 mod pid_file;
 mod send;

@@ -11,8 +11,8 @@ use super::init::Init;
 use super::namespaces::Entered;
 use super::send::{connect, send_fd};
 use super::{
-    Doing, LaunchError, Launched, Mode as LaunchMode, Request, describe, hooks, ids, pid_file,
-    sources, stub_data, tty,
+    Doing, LaunchError, Launched, Mode as LaunchMode, Request, describe, hooks, ids, own_copy,
+    pid_file, sources, stub_data, tty,
 };
 use crate::cgroup::{Cgroup, Cgroupfs, Record};
 use crate::config::{self, Spec};
@@ -67,6 +67,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let text = config::read(dir.as_fd(), "config.json")
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
     let spec = config::parse(&text)?;
+    if joins_pid_namespace(&spec) {
+        own_copy::ensure()?;
+    }
     for warning in config::check(&spec)? {
         log::warn!("{warning}");
     }
@@ -115,6 +118,15 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
             Err(error)
         }
     }
+}
+
+fn joins_pid_namespace(spec: &Spec<'_>) -> bool {
+    spec.linux
+        .iter()
+        .flat_map(|linux| &linux.namespaces)
+        .any(|namespace| {
+            namespace.kind == "pid" && namespace.path.as_deref().is_some_and(|p| !p.is_empty())
+        })
 }
 
 fn seccomp_section<'s, 'a>(spec: &'s Spec<'a>) -> Option<&'s config::spec::Seccomp<'a>> {

@@ -35,12 +35,29 @@ pub struct Extras<'a> {
 /// # Errors
 /// memfd_create(2).
 pub fn memfd() -> Result<OwnedFd> {
+    memfd_to_run(c"corten-init")
+}
+
+/// A memfd that a program is run from. Since Linux 6.3 it says so; older kernels know
+/// no such flag.
+///
+/// # Errors
+/// memfd_create(2).
+pub fn memfd_to_run(name: &std::ffi::CStr) -> Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Since Linux 6.3 a memfd says whether it will be run; older kernels know no such flag.
-    match rustix::fs::memfd_create(c"corten-init", flags | MemfdFlags::EXEC) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(c"corten-init", flags),
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         result => result,
     }
+}
+
+/// Forbids every change of a memfd.
+///
+/// # Errors
+/// fcntl(2).
+pub fn seal(memfd: impl AsFd) -> Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(memfd, seals)
 }
 
 /// Writes image and data and seals them; gives the data's length.
@@ -57,8 +74,7 @@ pub fn write(memfd: impl AsFd, block: &[u8]) -> Result<u32> {
         let written = rustix::io::write(&memfd, rest)?;
         rest = &rest[written..];
     }
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(memfd, seals)?;
+    seal(memfd)?;
     Ok(block.len() as u32)
 }
 
