@@ -35,6 +35,8 @@ pub fn spawn(
             // allocates nothing and never returns.
             unsafe {
                 libc::setsid();
+                // The end of the runtime, which waits for the child, is the child's too.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 let empty: libc::sigset_t = std::mem::zeroed();
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
                 // The sources are close-on-exec and above 2 (checked by the callers' opening
