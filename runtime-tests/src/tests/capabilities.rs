@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 tests!("capabilities":
     all_five_sets_are_as_configured,
     empty_sets_leave_none,
+    without_the_section_there_are_none,
     sets_not_named_are_empty,
     inheritable_and_ambient_are_empty_by_default,
     bounding_holds_what_is_named_and_no_more,
@@ -100,6 +101,19 @@ fn empty_sets_leave_none(ctx: &Ctx) -> Outcome {
     let facts = with_sets(ctx, none)?.facts()?;
     for (set, key) in SETS {
         check_eq!(facts.caps(key)?, 0, "{set}");
+    }
+    Ok(())
+}
+
+fn without_the_section_there_are_none(ctx: &Ctx) -> Outcome {
+    for b in [
+        Bundle::new(ctx)?.remove("/process/capabilities"),
+        Bundle::new(ctx)?.set("/process/capabilities", Value::Null),
+    ] {
+        let facts = b.facts()?;
+        for (set, key) in SETS {
+            check_eq!(facts.caps(key)?, 0, "{set}");
+        }
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ tests!("hooks":
     a_missing_hook_program_ends_create_and_leaves_nothing,
     poststop_runs_once_after_delete,
     hooks_have_no_foreign_descriptors,
+    a_hook_ends_with_the_runtime_that_waits_for_it,
 );
 
 const BEFORE_START: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
@@ -354,6 +355,32 @@ fn hooks_have_no_foreign_descriptors(ctx: &Ctx) -> Outcome {
             .filter(|fd| !fd.as_str().is_some_and(|fd| fd.starts_with("/proc/")))
             .collect();
         check!(foreign.is_empty(), "{} has {foreign:?} open", line["hook"]);
+    }
+    Ok(())
+}
+
+fn a_hook_ends_with_the_runtime_that_waits_for_it(ctx: &Ctx) -> Outcome {
+    for kind in BEFORE_START {
+        let hook = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
+        let b = Bundle::new(ctx)?.push(&format!("/hooks/{kind}"), hook);
+        let null = std::process::Stdio::null;
+        let mut create = b
+            .verb::<&str>("create", &[])?
+            .spawn_with(null(), null(), null())?;
+        ctx.until("the hook runs", || {
+            let children = format!("/proc/{0}/task/{0}/children", create.pid());
+            let text = std::fs::read_to_string(children).unwrap_or_default();
+            let sleeps = |pid: &str| {
+                let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+                name.is_ok_and(|name| name.trim() == "sleep")
+            };
+            kind == "createContainer" && !text.is_empty()
+                || text.split_ascii_whitespace().any(sleeps)
+        })?;
+        create.child.kill()?;
+        create.wait()?;
+        ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+        ctx.nothing_left()?;
     }
     Ok(())
 }

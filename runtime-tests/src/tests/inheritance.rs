@@ -15,6 +15,7 @@ tests!("inheritance":
     no_new_keyring_keeps_the_callers,
     the_process_leads_its_own_session,
     only_the_three_standard_descriptors_are_open,
+    standard_streams_that_are_closed_are_dev_null,
     preserve_fds_passes_that_many_on,
     descriptors_beyond_preserve_fds_do_not_leak,
     listen_fds_are_passed_on,
@@ -154,6 +155,17 @@ fn only_the_three_standard_descriptors_are_open(ctx: &Ctx) -> Outcome {
 }
 
 const OPEN: &str = "exec 3</etc/passwd 4</etc/group 5</etc/hosts 17</etc/fstab;";
+
+fn standard_streams_that_are_closed_are_dev_null(ctx: &Ctx) -> Outcome {
+    // Files that the runtime opens must not take their numbers: its messages would land there.
+    let line = "for fd in 0 1 2; do readlink /proc/self/fd/$fd; done > /tmp/fds";
+    let b = Bundle::new(ctx)?.shell(line);
+    let closed = ["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"];
+    b.verb::<&str>("run", &[])?.within(&closed).run()?.ok()?;
+    let found = std::fs::read_to_string(b.rootfs().join("tmp/fds"))?;
+    check_eq!(found, "/dev/null\n/tmp/fds\n/dev/null\n", "streams");
+    Ok(())
+}
 
 fn preserve_fds_passes_that_many_on(ctx: &Ctx) -> Outcome {
     check_eq!(

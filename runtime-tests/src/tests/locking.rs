@@ -1,11 +1,12 @@
 //! Verbs at the same time: one wins, none sees half a state, nothing hangs.
 
 use crate::bundle::Bundle;
-use crate::command::Running;
+use crate::command::{Cmd, Running};
 use crate::context::Ctx;
 use crate::outcome::Outcome;
 use crate::{check, check_eq, tests};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 tests!("locking":
     of_creates_with_the_same_id_one_wins,
@@ -15,6 +16,9 @@ tests!("locking":
     state_never_shows_half_a_container,
     list_survives_containers_that_come_and_go,
     containers_start_side_by_side,
+    delete_force_does_not_wait_for_a_hook_that_hangs,
+    delete_force_does_not_wait_for_a_start_of_a_stopped_init,
+    start_and_delete_do_not_wait_for_a_create_that_hangs,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -156,4 +160,68 @@ fn containers_start_side_by_side(ctx: &Ctx) -> Outcome {
         .collect::<Outcome<_>>()?;
     check_eq!(together(cmds)?, bundles.len(), "runs that succeeded");
     ctx.nothing_left()
+}
+
+/// Starts a verb that will hang, and waits until `status` is what `state` says.
+fn hanging(ctx: &Ctx, cmd: Cmd, id: &str, status: &str) -> Outcome<Running> {
+    let null = std::process::Stdio::null;
+    let verb = cmd.spawn_with(null(), null(), null())?;
+    ctx.until(&format!("{id} is {status}"), || {
+        let output = ctx.rt(&["state", id]).run();
+        output.is_ok_and(|o| o.stdout.contains(&format!("\"{status}\"")))
+    })?;
+    // The verb is then in what hangs, or about to be.
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(verb)
+}
+
+/// `delete --force` succeeds at once and leaves nothing; the verb that hung ends.
+fn deleted_at_once(ctx: &Ctx, id: &str, mut verb: Running, what: &str) -> Outcome {
+    let begin = Instant::now();
+    ctx.rt(&["delete", "--force", id]).run()?.ok()?;
+    let took = begin.elapsed();
+    check!(
+        took < Duration::from_secs(5),
+        "delete --force with {what} took {took:?}"
+    );
+    verb.wait()?;
+    ctx.nothing_left()
+}
+
+fn hang_in<'a>(ctx: &'a Ctx, kind: &str) -> Outcome<Bundle<'a>> {
+    let hook = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
+    Ok(Bundle::new(ctx)?
+        .args(&SLEEP)
+        .push(&format!("/hooks/{kind}"), hook))
+}
+
+fn delete_force_does_not_wait_for_a_hook_that_hangs(ctx: &Ctx) -> Outcome {
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let b = hang_in(ctx, kind)?;
+        let create = b.verb::<&str>("create", &[])?;
+        let create = hanging(ctx, create, &b.id, "creating")?;
+        deleted_at_once(ctx, &b.id, create, kind)?;
+    }
+    let c = hang_in(ctx, "startContainer")?.create()?;
+    let start = hanging(ctx, c.verb::<&str>(&["start"], &[]), &c.id, "running")?;
+    deleted_at_once(ctx, &c.id, start, "startContainer")
+}
+
+fn delete_force_does_not_wait_for_a_start_of_a_stopped_init(ctx: &Ctx) -> Outcome {
+    let c = Bundle::new(ctx)?.args(&SLEEP).create()?;
+    ctx.host(&["kill", "-STOP", &c.pid()?.to_string()])
+        .run()?
+        .ok()?;
+    let start = hanging(ctx, c.verb::<&str>(&["start"], &[]), &c.id, "running")?;
+    deleted_at_once(ctx, &c.id, start, "a stopped init")
+}
+
+fn start_and_delete_do_not_wait_for_a_create_that_hangs(ctx: &Ctx) -> Outcome {
+    let b = hang_in(ctx, "createRuntime")?;
+    let create = hanging(ctx, b.verb::<&str>("create", &[])?, &b.id, "creating")?;
+    for verb in ["start", "delete"] {
+        let output = ctx.rt(&[verb, &b.id]).run()?.refused()?;
+        output.says(&["creating"])?;
+    }
+    deleted_at_once(ctx, &b.id, create, "createRuntime")
 }

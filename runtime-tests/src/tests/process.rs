@@ -12,11 +12,14 @@ tests!("process":
     the_command_may_be_relative_to_cwd,
     a_script_with_an_interpreter_runs,
     the_environment_is_exactly_the_configured_one,
+    of_two_variables_with_one_name_the_last_counts,
     home_comes_from_passwd_when_unset,
+    home_is_found_from_another_cwd,
     home_of_an_unknown_user_is_the_root,
     home_that_is_set_stays,
     cwd_is_entered,
     cwd_is_made_when_missing,
+    cwd_is_made_below_a_root_that_becomes_read_only,
     cwd_may_be_reached_through_a_link_inside,
     cwd_may_be_closed_to_root_but_open_to_the_user,
     user_and_groups_are_set,
@@ -109,6 +112,33 @@ fn home_comes_from_passwd_when_unset(ctx: &Ctx) -> Outcome {
         Some("/home"),
         "HOME of uid 1000"
     );
+    Ok(())
+}
+
+fn home_is_found_from_another_cwd(ctx: &Ctx) -> Outcome {
+    let facts = Bundle::new(ctx)?.set("/process/cwd", "/tmp").facts()?;
+    check_eq!(facts.env("HOME").as_deref(), Some("/root"), "HOME of uid 0");
+    Ok(())
+}
+
+fn of_two_variables_with_one_name_the_last_counts(ctx: &Ctx) -> Outcome {
+    let env = json!(["PATH=/bin", "A=1", "AB=3", "A=2"]);
+    let said = Bundle::new(ctx)?
+        .set("/process/env", env)
+        .args(&["/bin/env"])
+        .run()?
+        .ok()?
+        .stdout;
+    let found: Vec<&str> = said.lines().filter(|l| l.starts_with('A')).collect();
+    check_eq!(found, ["AB=3", "A=2"], "variables");
+    Ok(())
+}
+
+fn cwd_is_made_below_a_root_that_becomes_read_only(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .set("/root/readonly", true)
+        .set("/process/cwd", "/not/there");
+    check_eq!(b.says("pwd")?, "/not/there", "working directory");
     Ok(())
 }
 

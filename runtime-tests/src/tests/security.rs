@@ -19,6 +19,7 @@ tests!("security":
     a_cwd_that_is_a_link_makes_no_folder_on_the_host,
     a_mask_behind_a_link_masks_nothing_of_the_host,
     the_waiting_init_does_not_expose_the_runtimes_binary,
+    an_init_among_neighbours_does_not_expose_the_runtimes_binary,
     a_command_that_is_the_runtime_itself_cannot_write_it,
     a_joined_pid_namespace_shows_no_descriptor_of_the_host,
     a_passwd_that_is_a_link_is_read_inside,
@@ -150,9 +151,46 @@ fn a_mask_behind_a_link_masks_nothing_of_the_host(ctx: &Ctx) -> Outcome {
 }
 
 fn the_waiting_init_does_not_expose_the_runtimes_binary(ctx: &Ctx) -> Outcome {
-    // CVE-2019-5736: what /proc/PID/exe leads to must not be the host's file, or not writable.
     let c = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).create()?;
-    let exe = fs::File::open(format!("/proc/{}/exe", c.pid()?))?;
+    exe_is_not_the_runtimes_binary(ctx, c.pid()?)
+}
+
+fn an_init_among_neighbours_does_not_expose_the_runtimes_binary(ctx: &Ctx) -> Outcome {
+    // In a pid namespace that is shared, CAP_SYS_PTRACE opens /proc/PID/exe of an init
+    // that is still being set up; a hook holds it there to be looked at.
+    let neighbour = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let shared = format!("/proc/{}/ns/pid", neighbour.pid()?);
+    let hook = json!({"path": "/bin/sleep", "args": ["sleep", "1000"]});
+    let b = Bundle::new(ctx)?
+        .without_namespace("pid")
+        .namespace("pid", Some(&shared))
+        .push("/hooks/createContainer", hook);
+    ctx.created(&b.id);
+    let null = std::process::Stdio::null;
+    let mut create = b
+        .verb::<&str>("create", &[])?
+        .spawn_with(null(), null(), null())?;
+    let mut pid = 0;
+    ctx.until("the init is there", || {
+        let Ok(output) = ctx.rt(&["state", &b.id]).run() else {
+            return false;
+        };
+        let state: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        pid = state["pid"].as_i64().unwrap_or(0) as i32;
+        pid != 0
+    })?;
+    let judged = exe_is_not_the_runtimes_binary(ctx, pid);
+    create.child.kill()?;
+    create.wait()?;
+    ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    // Until it is waited for, it keeps the neighbour's namespace from ending.
+    neighbour.wait_pid(pid)?;
+    judged
+}
+
+/// CVE-2019-5736: what /proc/PID/exe leads to must not be the host's file, or not writable.
+fn exe_is_not_the_runtimes_binary(ctx: &Ctx, pid: i32) -> Outcome {
+    let exe = fs::File::open(format!("/proc/{pid}/exe"))?;
     let (found, binary) = (fstat(&exe)?, rustix::fs::stat(&ctx.runtime)?);
     let same = (found.st_dev, found.st_ino) == (binary.st_dev, binary.st_ino);
     let read_only = fstatvfs(&exe)?.f_flag.contains(StatVfsMountFlags::RDONLY);
