@@ -1,7 +1,7 @@
 //! The only part with effects: from a plan to a running container.
 //!
 //! ```text
-//! runtime (parent.rs)                       init (init.rs), then stub (sys/stub)
+//! runtime (parent, attempt, talk)           init (init.rs), then stub (sys/stub)
 //! read, check, plan
 //! claim the id, record the intent
 //! cgroup: directories, what joining needs
@@ -20,6 +20,7 @@
 //! ```
 //! `run` has no fifo: the channel's close by execve says that the program runs.
 
+mod attempt;
 mod describe;
 pub mod foreground;
 pub mod hooks;
@@ -33,6 +34,7 @@ mod send;
 mod sources;
 pub mod start;
 mod stub_data;
+mod talk;
 mod tty;
 
 pub use parent::launch;

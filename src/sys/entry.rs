@@ -69,6 +69,5 @@ pub unsafe fn run(
     open_standard_streams();
     // SAFETY: the caller's promise.
     let arguments = unsafe { arguments(argc, argv) };
-    super::process::fill_standard_streams();
     super::process::exit_now(i32::from(run(arguments)))
 }

@@ -250,23 +250,3 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     // SAFETY: plain integers.
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
 }
-
-/// Opens /dev/null in the place of each standard stream that the caller has closed:
-/// a file of ours must never be taken for one (std's start does the same).
-pub fn fill_standard_streams() {
-    let mut fds = [0, 1, 2].map(|fd| libc::pollfd {
-        fd,
-        events: 0,
-        revents: 0,
-    });
-    // SAFETY: three pollfd; no wait.
-    if unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) } <= 0 {
-        return;
-    }
-    for fd in fds {
-        if fd.revents & libc::POLLNVAL != 0 {
-            // SAFETY: a C string. The lowest free number is the one that is missing.
-            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
-        }
-    }
-}

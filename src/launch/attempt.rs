@@ -1,0 +1,374 @@
+//! A launch under way: what is made in which order, and taken back if it fails.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
+
+use super::init::Init;
+use super::namespaces::Entered;
+use super::send::{connect, send_fd};
+use super::{
+    Doing, LaunchError, Launched, Request, hooks, ids, parent, pid_file, sources, stub_data,
+};
+use crate::cgroup::{Cgroup, Cgroupfs};
+use crate::config::{self, Spec};
+use crate::container::state::hook_records;
+use crate::container::status::read_start;
+use crate::container::store::{FIFO, NEW_FIFO};
+use crate::container::{Entry, State, Status};
+use crate::plan::cgroup::CgroupPlan;
+use crate::plan::namespaces::CLONE_NEWTIME;
+use crate::plan::{self, CgroupMounts, Plan, seccomp};
+use crate::sys::clone::{Cloned, clone3};
+use crate::sys::fd::ShortLived;
+use crate::sys::process::PointerArray;
+use crate::sys::stub::abi::{self, Message};
+use crate::sys::{Errno, stub};
+
+const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
+const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+
+/// How long the removal of a cgroup may take when a launch is undone.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A launch under way, with what has to be undone if it fails.
+pub(super) struct Attempt<'a> {
+    pub(super) request: &'a Request,
+    pub(super) spec: &'a Spec<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) entry: Entry,
+    pub(super) state: State,
+    pub(super) child: Option<(Pid, OwnedFd)>,
+    pub(super) cgroup_made: bool,
+    pub(super) hooks_ran: bool,
+    pub(super) pid_file: bool,
+    /// The caller ignored signals, and that is inherited.
+    pub(super) reset_signals: bool,
+}
+
+impl Attempt<'_> {
+    pub(super) fn go(
+        &mut self,
+        cgroupfs: Cgroupfs,
+        cgroup_plan: &CgroupPlan,
+        cgroup_mounts: CgroupMounts,
+    ) -> Result<Option<OwnedFd>, LaunchError> {
+        let console_socket = match &self.request.console_socket {
+            Some(path) => Some(connect("connect to the console socket", path)?),
+            None => None,
+        };
+        let pidfd_socket = match &self.request.pidfd_socket {
+            Some(path) => Some(connect("connect to the pidfd socket", path)?),
+            None => None,
+        };
+        // Intent on disk before the first effect outside the state directory.
+        self.entry.write_state(&self.state)?;
+        let fifo = if self.state.run {
+            None
+        } else {
+            Some(self.make_fifo()?)
+        };
+        let cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
+        self.cgroup_made = true;
+        self.state.cgroup = cgroup.record().clone();
+
+        let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
+        let channel = self.clone_init(&cgroup, cgroup_mounts, &memfd, fifo)?;
+
+        // While the init mounts: limits, the filter, the record.
+        cgroup.apply(cgroup_plan)?;
+        let seccomp = match parent::seccomp_section(self.spec) {
+            Some(section) => Some(
+                seccomp::compile(section, seccomp::Arch::NATIVE).map_err(parent::seccomp_error)?,
+            ),
+            None => None,
+        };
+        for warning in seccomp.iter().flat_map(|program| &program.warnings) {
+            log::warn!("{warning}");
+        }
+        self.record_pid()?;
+        let size = self.write_stub(&memfd, seccomp.as_ref())?;
+        if let Some(socket) = pidfd_socket {
+            let (_, pidfd) = self.child()?;
+            send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
+        }
+        log::debug!(
+            "container {}: its init is process {}",
+            self.state.id,
+            self.state.pid
+        );
+        let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
+        if !self.state.run {
+            rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
+                .doing("rename the exec fifo of", &self.request.id)?;
+        }
+        Ok(console)
+    }
+
+    /// Makes the exec fifo and opens both of its ends, for the init: only root
+    /// and the runtime ever open it by its path.
+    fn make_fifo(&self) -> Result<ShortLived, LaunchError> {
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(
+            self.entry.dir(),
+            NEW_FIFO,
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .doing("make the exec fifo of", &self.request.id)?;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(self.entry.dir(), NEW_FIFO, flags, Mode::empty())
+            .map(ShortLived::from)
+            .doing("open the exec fifo of", &self.request.id)
+    }
+
+    pub(super) fn child(&self) -> Result<(Pid, &OwnedFd), LaunchError> {
+        let (pid, pidfd) = self.child.as_ref().ok_or_else(|| {
+            LaunchError::System("find the init of", self.request.id.to_string(), Errno::SRCH)
+        })?;
+        Ok((*pid, pidfd))
+    }
+
+    fn clone_init(
+        &mut self,
+        cgroup: &Cgroup,
+        cgroup_mounts: CgroupMounts,
+        memfd: &ShortLived,
+        fifo: Option<ShortLived>,
+    ) -> Result<OwnedFd, LaunchError> {
+        let plan = self.plan;
+        let into = cgroup.clone_into_fd();
+        // A cgroup namespace has its root where the process is when it is made: on
+        // v1 the init joins first. A time namespace needs its offsets first.
+        let joins_itself = into.is_none() || cgroup.tasks_fds().next().is_some();
+        let late = CLONE_NEWTIME | if joins_itself { NEWCGROUP } else { 0 };
+        let unshare = late & plan.namespaces.new;
+        let new = plan.namespaces.new & !late;
+        let joins_user = plan.namespaces.join.iter().any(|join| join.flag == NEWUSER);
+        let (early, second_clone) = if joins_user && new != 0 {
+            (0, Some(new))
+        } else {
+            (new, None)
+        };
+
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .doing("make a socket pair", "")?;
+        let (root_tree, trees) = sources::open(plan)?;
+        let mut argv = vec![CString::default()];
+        argv.extend(plan.process.args.iter().cloned());
+        let (entered, joined) = Entered::enter(&plan.namespaces)?;
+        let hooks = &self.spec.hooks;
+        let init = Init {
+            plan,
+            channel: theirs,
+            memfd,
+            fifo,
+            cgroup,
+            namespaces: joined,
+            second_clone,
+            unshare,
+            root_tree,
+            trees,
+            cgroup_mounts,
+            argv: PointerArray::new(1, argv),
+            envp: PointerArray::new(
+                usize::from(plan.process.needs_home),
+                plan.process.env.clone(),
+            ),
+            keyring: (!self.request.no_new_keyring)
+                .then(|| plan::path::c_string(format!("_ses.{}", self.request.id))),
+            no_pivot: self.request.no_pivot,
+            parent_hooks: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
+            create_container: hook_records(&hooks.create_container),
+            state: self.state_around_pid(Status::Creating),
+        };
+        if !plan.namespaces.makes(NEWUSER) {
+            // Inherited by the init: nothing inside can ever look into it. With a new
+            // user namespace the mappings come first (see the init).
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                .doing("make the init undumpable", "")?;
+        }
+        match clone3(early, into) {
+            Ok(Cloned::Child) => {
+                // Only the parent's end may be open, or its death would go unseen.
+                drop(ours);
+                init.run()
+            }
+            Ok(Cloned::Parent { pid, pidfd }) => {
+                self.child = Some((pid, pidfd));
+                drop(init);
+                entered.leave()?;
+                if second_clone.is_some() {
+                    self.meet_second(&ours, cgroup)?;
+                }
+                if plan.namespaces.makes(NEWUSER) {
+                    ids::map(pid, &plan.namespaces)?;
+                    let mapped = Message::new(abi::TAG_MAPPED, 0, 0, 0);
+                    // An init that has died meanwhile is noticed by the next receive.
+                    let _ = stub::send(ours.as_fd(), &mapped);
+                }
+                Ok(ours)
+            }
+            Err(errno) => {
+                entered.leave()?;
+                Err(LaunchError::System(
+                    "make a process with the namespaces",
+                    flag_names(early),
+                    errno,
+                ))
+            }
+        }
+    }
+
+    fn state_around_pid(&self, status: Status) -> (String, String) {
+        self.state.for_hooks_around_pid(status)
+    }
+
+    fn write_stub(
+        &self,
+        memfd: &ShortLived,
+        program: Option<&seccomp::Program>,
+    ) -> Result<u32, LaunchError> {
+        let hooks = &self.spec.hooks.start_container;
+        let state = if hooks.is_empty() {
+            Default::default()
+        } else {
+            self.state_around_pid(Status::Created)
+        };
+        let extras = stub_data::Extras {
+            wait: !self.state.run,
+            reset_signals: self.reset_signals,
+            keep_groups: ids::setgroups_denied(&self.plan.namespaces),
+            close_from: 3 + self.request.preserve_fds,
+            seccomp: program,
+            hooks,
+            state,
+        };
+        stub_data::write(memfd, &stub_data::block(&self.plan.process, &extras))
+            .doing("write the exec stub", "")
+    }
+
+    /// Writes down which process the container is, for those who come later.
+    fn record_pid(&mut self) -> Result<(), LaunchError> {
+        let (pid, _) = self.child()?;
+        let pid = pid.as_raw_nonzero().get();
+        let proc_path = |name: &str| format!("/proc/{pid}/{name}");
+        let open = |name: &str, flags| {
+            rustix::fs::openat(CWD, proc_path(name), flags | OFlags::CLOEXEC, Mode::empty())
+                .map(ShortLived::from)
+                .doing("open", proc_path(name))
+        };
+        if let Some(adjustment) = self.plan.process.oom_score_adj {
+            let file = open("oom_score_adj", OFlags::WRONLY)?;
+            rustix::io::write(&file, adjustment.to_string().as_bytes()).map_err(|errno| {
+                LaunchError::Config(
+                    config::ConfigError::new(
+                        "/process/oomScoreAdj",
+                        format!(
+                            "cannot set {adjustment}: {}",
+                            crate::sys::errno_text(errno.raw_os_error())
+                        ),
+                    )
+                    .with_hint("a value below the runtime's own needs CAP_SYS_RESOURCE"),
+                )
+            })?;
+        }
+        let stat = open("stat", OFlags::RDONLY)?;
+        let start = read_start(stat.as_fd()).doing("read", proc_path("stat"))?;
+        self.reset_signals = ignores_signals(&open("status", OFlags::RDONLY)?);
+        self.state.pid = pid;
+        self.state.start_time = start.start_time;
+        self.entry.write_state(&self.state)?;
+        if let Some(path) = &self.request.pid_file {
+            pid_file::write(path, pid)?;
+            self.pid_file = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self, console: Option<OwnedFd>) -> Result<Launched, LaunchError> {
+        let Some((pid, pidfd)) = self.child else {
+            return Err(LaunchError::System(
+                "find the init of",
+                self.state.id,
+                Errno::SRCH,
+            ));
+        };
+        Ok(Launched {
+            entry: self.entry,
+            state: self.state,
+            pid,
+            pidfd,
+            console,
+        })
+    }
+
+    /// Takes back everything that was made. What cannot be is logged: the error
+    /// that led here is what the user has to see.
+    pub(super) fn undo(&mut self) {
+        if let Some((_, pidfd)) = self.child.take() {
+            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = waitid_exited(&pidfd);
+        }
+        // One that could not be made may be another container's.
+        if self.cgroup_made
+            && let Err(error) = self.state.cgroup.remove(PATIENCE)
+        {
+            log::warn!("{error}");
+        }
+        if let (true, Some(path)) = (self.pid_file, &self.request.pid_file) {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Err(error) = self.entry.remove() {
+            log::warn!("{error}");
+        }
+        if self.hooks_ran {
+            let state = self.state.for_hooks(Status::Stopped, None);
+            let text = serde_json::to_vec(&state).unwrap_or_default();
+            for error in hooks::run_all("poststop", &self.state.poststop, &text) {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+/// Waits until the process has ended and reaps it.
+pub(super) fn waitid_exited(
+    pidfd: &OwnedFd,
+) -> crate::sys::Result<Option<rustix::process::WaitIdStatus>> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether /proc/PID/status shows ignored signals. clone3 resets handlers only.
+fn ignores_signals(status: &ShortLived) -> bool {
+    let mut buffer = [0u8; 4096];
+    let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.is_none_or(|mask| mask.trim().bytes().any(|digit| digit != b'0'))
+}
+
+/// The words of config.json for `CLONE_NEW*` flags.
+fn flag_names(flags: u64) -> String {
+    let kinds = plan::namespaces::KINDS
+        .iter()
+        .filter(|(_, _, flag)| flags & flag != 0);
+    kinds
+        .map(|(word, _, _)| *word)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

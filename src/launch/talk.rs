@@ -1,0 +1,166 @@
+//! The runtime's end of the channel: it answers the init until the container is
+//! set up (the protocol is drawn in the parent module).
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use super::attempt::{Attempt, waitid_exited};
+use super::send::{connect, send_fd};
+use super::{Doing, LaunchError, describe, hooks, parent, tty};
+use crate::cgroup::Cgroup;
+use crate::container::Status;
+use crate::container::state::hook_records;
+use crate::plan::cgroup::CgroupPlan;
+use crate::sys::stub::abi::{self, Message};
+use crate::sys::{Errno, stub};
+
+impl Attempt<'_> {
+    /// The process that was cloned has made the init as its sibling and ends.
+    pub(super) fn meet_second(
+        &mut self,
+        channel: &OwnedFd,
+        cgroup: &Cgroup,
+    ) -> Result<(), LaunchError> {
+        let answer = tty::receive(channel).doing("hear from the init", "")?;
+        let (_, first) = self.child()?;
+        match answer {
+            Some((message, Some(pidfd))) if message.tag == abi::TAG_INIT => {
+                let _ = waitid_exited(first);
+                let pid = pid_of(&pidfd).doing("find the pid of the init", "")?;
+                self.child = Some((pid, pidfd));
+                let met = Message::new(abi::TAG_MAPPED, 0, 0, 0);
+                let _ = stub::send(channel.as_fd(), &met);
+                Ok(())
+            }
+            Some((message, _)) if message.tag == abi::TAG_FAILED => Err(LaunchError::Init(
+                describe::failure(&message, self.plan, self.spec, Some(cgroup)),
+            )),
+            _ => self.channel_closed(None).map(drop),
+        }
+    }
+
+    /// Answers the init until the container is set up; gives the terminal's master
+    /// side if it is ours.
+    pub(super) fn talk(
+        &mut self,
+        channel: &OwnedFd,
+        (cgroup, cgroup_plan): (&Cgroup, &CgroupPlan),
+        size: u32,
+        console_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>, LaunchError> {
+        let go = |value: u32| {
+            let message = Message::new(abi::TAG_GO, 0, 0, value as i32);
+            // An init that has died is noticed by the next receive, with its reason.
+            let _ = stub::send(channel.as_fd(), &message);
+        };
+        let hooks = &self.spec.hooks;
+        let with_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+        let mut console = None;
+        loop {
+            let Some((message, fd)) = tty::receive(channel).doing("hear from the init", "")? else {
+                return self.channel_closed(console);
+            };
+            match message.tag {
+                abi::TAG_DEVICES => {
+                    cgroup.apply_devices(cgroup_plan)?;
+                    if !with_hooks {
+                        go(size);
+                    }
+                }
+                abi::TAG_HOOKS => {
+                    self.run_parent_hooks()?;
+                    go(0);
+                    go(size);
+                }
+                abi::TAG_CONSOLE => match (&console_socket, fd) {
+                    (Some(socket), Some(master)) => {
+                        send_fd(socket, master.as_fd(), b"/dev/ptmx")
+                            .doing("send the terminal to the console socket", "")?;
+                    }
+                    (_, master) => console = master,
+                },
+                abi::TAG_LISTENER => {
+                    self.send_listener(message.value)?;
+                    go(0);
+                }
+                abi::TAG_READY => return Ok(console),
+                abi::TAG_FAILED => {
+                    let text = describe::failure(&message, self.plan, self.spec, Some(cgroup));
+                    return Err(LaunchError::Init(text));
+                }
+                tag => {
+                    return Err(LaunchError::Init(format!(
+                        "the init sent an unknown message {tag}"
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The channel's end: for `run` the program's execve closed it, else the init died.
+    fn channel_closed(&self, console: Option<OwnedFd>) -> Result<Option<OwnedFd>, LaunchError> {
+        if self.state.run {
+            return Ok(console);
+        }
+        let (_, pidfd) = self.child()?;
+        let status = waitid_exited(pidfd).doing("wait for the init", "")?;
+        let hint = match status.and_then(|s| s.terminating_signal()) {
+            Some(libc::SIGKILL) => ": killed by signal 9 (is the memory limit too low?)".to_owned(),
+            Some(libc::SIGSYS) => {
+                ": killed by signal 31 (does the seccomp profile allow execve, openat and write?)"
+                    .to_owned()
+            }
+            Some(signal) => format!(": killed by signal {signal}"),
+            None => String::new(),
+        };
+        Err(LaunchError::Init(format!(
+            "the container's init died while it was set up{hint}"
+        )))
+    }
+
+    fn run_parent_hooks(&mut self) -> Result<(), LaunchError> {
+        self.hooks_ran = true;
+        let state = self.state.for_hooks(Status::Creating, Some(self.state.pid));
+        let text = serde_json::to_vec(&state).unwrap_or_default();
+        let hooks = &self.spec.hooks;
+        hooks::run("prestart", &hook_records(&hooks.prestart), &text).map_err(LaunchError::Hook)?;
+        hooks::run("createRuntime", &hook_records(&hooks.create_runtime), &text)
+            .map_err(LaunchError::Hook)
+    }
+
+    /// Takes the seccomp listener out of the init and hands it to the agent
+    /// (runtime-spec, "Container Process State").
+    fn send_listener(&self, number: i32) -> Result<(), LaunchError> {
+        let (_, pidfd) = self.child()?;
+        let flags = rustix::process::PidfdGetfdFlags::empty();
+        let listener = rustix::process::pidfd_getfd(pidfd, number, flags)
+            .doing("take the seccomp listener from the init", "")?;
+        let Some(section) = parent::seccomp_section(self.spec) else {
+            return Ok(());
+        };
+        let path = section.listener_path.as_deref().unwrap_or_default();
+        let socket = connect("connect to the seccomp agent", path.as_ref())?;
+        let state = serde_json::json!({
+            "ociVersion": self.state.oci_version,
+            "fds": ["seccompFd"],
+            "pid": self.state.pid,
+            "metadata": section.listener_metadata.as_deref().unwrap_or_default(),
+            "state": self.state.for_hooks(Status::Creating, Some(self.state.pid)),
+        });
+        send_fd(socket, listener.as_fd(), state.to_string().as_bytes())
+            .doing("send the listener to the seccomp agent", path)
+    }
+}
+
+/// The pid behind a pidfd, as this process numbers it (pidfd_open(2), fdinfo).
+fn pid_of(pidfd: &OwnedFd) -> crate::sys::Result<Pid> {
+    let path = format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(pidfd)
+    );
+    let text = std::fs::read_to_string(path).map_err(|_| Errno::SRCH)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
+    line.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
+        .ok_or(Errno::SRCH)
+}
