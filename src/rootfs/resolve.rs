@@ -67,7 +67,11 @@ pub enum Make {
     File,
 }
 
-/// A handle on what is at `path`; what is missing is made.
+/// As many links as the kernel follows in one path (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// A handle on what is at `path`; what is missing is made, also behind links that
+/// lead to nothing yet (`/etc/resolv.conf` of many images), inside the root.
 ///
 /// # Errors
 /// openat2(2), mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
@@ -76,31 +80,59 @@ pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<S
         Err(Errno::NOENT) => {}
         result => return result,
     }
-    let bytes = path.to_bytes();
-    let (mut parent, mut rest) = deepest_existing(root, bytes)?;
+    let mut path = path.to_bytes().to_vec();
+    for _ in 0..MAX_LINKS {
+        match make_missing(root, &path, make)? {
+            Made::Handle(handle) => return Ok(handle),
+            Made::Behind(next) => path = next,
+        }
+        let mut buffer = [0u8; PATH_MAX];
+        match handle(root, path_in(&mut buffer, &path)?) {
+            Err(Errno::NOENT) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// What an attempt to make a path led to.
+enum Made {
+    /// It is there now.
+    Handle(ShortLived),
+    /// A part of it is a link: the path with the link's text in its place.
+    Behind(Vec<u8>),
+}
+
+/// Makes the missing part of `path`, one component at a time, up to the first link.
+fn make_missing(root: BorrowedFd<'_>, path: &[u8], make: Make) -> Result<Made> {
+    let (mut parent, mut rest) = deepest_existing(root, path)?;
     loop {
         let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
         let last = end == rest.len();
         let mut buffer = [0u8; 256];
         let name = name_in(&mut buffer, &rest[..end])?;
-        if last && make == Make::File {
-            let kind = FileType::RegularFile;
-            exists_ok(rustix::fs::mknodat(
-                &parent,
-                name,
-                kind,
-                Mode::from_raw_mode(0o644),
-                0,
-            ))?;
+        if name == c".." {
+            // From a link's text: below what is not there, so it leads nowhere.
+            return Err(Errno::NOENT);
+        }
+        let file = last && make == Make::File;
+        let made = if file {
+            let mode = Mode::from_raw_mode(0o644);
+            rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0)
         } else {
-            exists_ok(rustix::fs::mkdirat(
-                &parent,
-                name,
-                Mode::from_raw_mode(0o755),
-            ))?;
+            rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))
+        };
+        match made {
+            Err(Errno::EXIST) => {
+                if let Ok(text) = rustix::fs::readlinkat(&parent, name, Vec::new()) {
+                    let start = path.len() - rest.len();
+                    let behind = behind_link(&path[..start], text.to_bytes(), &rest[end..]);
+                    return Ok(Made::Behind(behind));
+                }
+            }
+            result => result?,
         }
         // Made by us or by someone else a moment ago: never through a link.
-        let file = last && make == Make::File;
         let kind = if file {
             OFlags::empty()
         } else {
@@ -109,14 +141,23 @@ pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<S
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
         parent = rustix::fs::openat(&parent, name, flags, Mode::empty())?.into();
         if last {
-            return if file {
-                refuse_link(parent)
+            return Ok(Made::Handle(if file {
+                refuse_link(parent)?
             } else {
-                Ok(parent)
-            };
+                parent
+            }));
         }
         rest = &rest[end + 1..];
     }
+}
+
+/// A path in which `text` takes the place of the link between `before` and `after`.
+fn behind_link(before: &[u8], text: &[u8], after: &[u8]) -> Vec<u8> {
+    let before = if text.starts_with(b"/") { b"" } else { before };
+    let parts = [before, text, after];
+    let parts = parts.iter().flat_map(|part| part.split(|&b| b == b'/'));
+    let parts: Vec<&[u8]> = parts.filter(|p| !p.is_empty() && *p != b".").collect();
+    parts.join(&b'/')
 }
 
 /// The directory that holds `path`; it is made if it is missing.
@@ -146,13 +187,6 @@ fn deepest_existing<'p>(root: BorrowedFd<'_>, path: &'p [u8]) -> Result<(ShortLi
     Ok((top.into(), path))
 }
 
-fn exists_ok(result: Result<()>) -> Result<()> {
-    match result {
-        Err(Errno::EXIST) => Ok(()),
-        result => result,
-    }
-}
-
 fn refuse_link(fd: ShortLived) -> Result<ShortLived> {
     if FileType::from_raw_mode(rustix::fs::fstat(fd.as_fd())?.st_mode) == FileType::Symlink {
         return Err(Errno::LOOP);
@@ -160,7 +194,7 @@ fn refuse_link(fd: ShortLived) -> Result<ShortLived> {
     Ok(fd)
 }
 
-/// A C string in a buffer on the stack: the init does not allocate.
+/// A C string in a buffer on the stack.
 fn path_in<'b>(buffer: &'b mut [u8], path: &[u8]) -> Result<&'b CStr> {
     if path.len() >= buffer.len() {
         return Err(Errno::NAMETOOLONG);
@@ -172,4 +206,24 @@ fn path_in<'b>(buffer: &'b mut [u8], path: &[u8]) -> Result<&'b CStr> {
 
 fn name_in<'b>(buffer: &'b mut [u8; 256], name: &[u8]) -> Result<&'b CStr> {
     path_in(buffer, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind_link;
+
+    #[test]
+    fn a_links_text_takes_the_links_place() {
+        let behind = |before: &str, text: &str, after: &str| {
+            String::from_utf8(behind_link(
+                before.as_bytes(),
+                text.as_bytes(),
+                after.as_bytes(),
+            ))
+            .unwrap()
+        };
+        assert_eq!(behind("etc/", "../run/x", ""), "etc/../run/x");
+        assert_eq!(behind("etc/", "/run//x/", "/y"), "run/x/y");
+        assert_eq!(behind("", "./a", "/b/c"), "a/b/c");
+    }
 }

@@ -19,6 +19,7 @@ tests!("mounts":
     rro_makes_submounts_read_only,
     missing_destinations_are_made,
     a_destination_behind_a_link_stays_in_the_rootfs,
+    a_destination_that_is_a_link_to_nothing_is_made_in_the_rootfs,
     a_destination_with_dots_stays_in_the_rootfs,
     mounts_are_done_in_order,
     a_later_mount_hides_an_earlier_one,
@@ -264,6 +265,29 @@ fn a_destination_behind_a_link_stays_in_the_rootfs(ctx: &Ctx) -> Outcome {
     if output.code == 0 {
         check_eq!(output.stdout, "content\n", "the volume behind the link");
     }
+    ctx.nothing_left()
+}
+
+fn a_destination_that_is_a_link_to_nothing_is_made_in_the_rootfs(ctx: &Ctx) -> Outcome {
+    // As /etc/resolv.conf of many images.
+    let dir = volume(ctx)?;
+    let file = format!("{dir}/file");
+    for (link, target, made) in [
+        ("etc/relative", "../run/not/there", "run/not/there"),
+        ("etc/absolute", "/run/no/such", "run/no/such"),
+        ("etc/far", "../../../../../run/up", "run/up"),
+        ("etc/chain", "absolute", "run/no/such"),
+    ] {
+        let b = Bundle::new(ctx)?.mount(&format!("/{link}"), "bind", &file, &["bind"]);
+        std::os::unix::fs::symlink("/run/no/such", b.rootfs().join("etc/absolute"))?;
+        if link != "etc/absolute" {
+            std::os::unix::fs::symlink(target, b.rootfs().join(link))?;
+        }
+        check_eq!(b.says(&format!("cat /{made}"))?, "content", "{link}");
+    }
+    let b = Bundle::new(ctx)?.mount("/loop", "bind", &file, &["bind"]);
+    std::os::unix::fs::symlink("loop", b.rootfs().join("loop"))?;
+    b.create_refused()?;
     ctx.nothing_left()
 }
 
