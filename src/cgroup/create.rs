@@ -72,6 +72,12 @@ impl Record {
     }
 }
 
+/// Whether a level vanished on the way: the name is gone (`ENOENT`), or the file was opened just
+/// before its cgroup was removed (`ENODEV`, kernfs).
+fn is_gone(errno: Option<Errno>) -> bool {
+    matches!(errno, Some(Errno::NOENT | Errno::NODEV))
+}
+
 impl Cgroup {
     fn new(root: ShortLived, record: Record, fresh: bool) -> Cgroup {
         let directories: Vec<String> = record
@@ -172,9 +178,7 @@ impl Cgroup {
         let mut attempt = 0;
         loop {
             match self.try_make_directory(directory, path, attempt, made) {
-                Err(error) if error.errno() == Some(Errno::NOENT) && attempt < RACES => {
-                    attempt += 1;
-                }
+                Err(error) if is_gone(error.errno()) && attempt < RACES => attempt += 1,
                 result => return result,
             }
         }
