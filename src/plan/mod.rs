@@ -218,14 +218,19 @@ fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, Co
         path: c_string(path),
         readonly: root.readonly,
         // Slaves get the host's mounts and give nothing back. What cannot be cloned
-        // (unbindable) or would reach the host (shared) is only made so at the end.
+        // (unbindable) or would reach the host (shared) is only made so at the end, and so is
+        // what leaves the mounts below the root as they are on the host (private without
+        // `MS_REC`): to detach the old root would unmount them there.
         propagation: match final_propagation {
-            Some(flags) if flags & libc::MS_PRIVATE != 0 => flags,
+            Some(RPRIVATE) => RPRIVATE,
             _ => libc::MS_SLAVE | libc::MS_REC,
         },
         final_propagation,
     })
 }
+
+/// `rprivate`.
+const RPRIVATE: u64 = libc::MS_PRIVATE | libc::MS_REC;
 
 /// `net.ipv4.ip_forward` is `sys/net/ipv4/ip_forward`; a key with slashes may
 /// hold dots (`net/ipv4/conf/eth0.100/forwarding`), as sysctl(8) has it.
@@ -289,6 +294,30 @@ mod tests {
         assert_eq!(p.root.path, c"/b/r".to_owned());
         assert_eq!(p.root.propagation, libc::MS_SLAVE | libc::MS_REC);
         assert_eq!(p.root.final_propagation, None);
+    }
+
+    #[test]
+    fn no_propagation_leaves_a_mount_of_the_namespace_tied_to_the_host() {
+        for word in [
+            "private",
+            "rprivate",
+            "slave",
+            "rslave",
+            "shared",
+            "rshared",
+            "unbindable",
+        ] {
+            let json = format!(
+                r#"{{"root":{{"path":"r"}},"process":{{"args":["x"]}},"linux":{{"rootfsPropagation":"{word}"}}}}"#
+            );
+            let propagation = plan_json(&json).unwrap().root.propagation;
+            assert_ne!(propagation & libc::MS_REC, 0, "{word}");
+            assert_ne!(
+                propagation & (libc::MS_SLAVE | libc::MS_PRIVATE),
+                0,
+                "{word}"
+            );
+        }
     }
 
     #[test]

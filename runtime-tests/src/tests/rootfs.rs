@@ -64,7 +64,16 @@ fn rootfs_propagation_slave_hears_the_host(ctx: &Ctx) -> Outcome {
 
 fn mounts_of_a_container_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
     let dir = volume(ctx)?;
-    for mode in ["", "rprivate", "rslave"] {
+    let modes = [
+        "",
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "unbindable",
+    ];
+    for mode in modes {
         let mut b = Bundle::new(ctx)?
             .mount("/data", "bind", &dir, &["rbind"])
             .shell("mount -t tmpfs x /mnt; true")
