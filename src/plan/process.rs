@@ -278,8 +278,10 @@ mod tests {
         let p = plan_json(r#"{"rlimits":[{"type":"RLIMIT_NOFILE","soft":3,"hard":4}]}"#);
         assert_eq!(
             p.rlimits,
+            // RLIMIT_NOFILE of asm-generic/resource.h; the type of libc's constant differs
+            // between glibc and musl.
             [RlimitPlan {
-                resource: libc::RLIMIT_NOFILE,
+                resource: 7,
                 soft: 3,
                 hard: 4
             }]
