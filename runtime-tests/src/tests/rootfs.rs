@@ -3,7 +3,7 @@
 use super::mounts::volume;
 use crate::bundle::Bundle;
 use crate::context::Ctx;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, fail};
 use crate::{check, check_eq, tests};
 use serde_json::json;
 use std::fs;
@@ -12,6 +12,8 @@ tests!("rootfs":
     rootfs_propagation_is_set,
     rootfs_propagation_slave_hears_the_host,
     mounts_of_a_container_never_reach_a_shared_host,
+    mounts_of_a_user_namespace_never_reach_a_shared_host,
+    a_shared_bind_in_a_shared_root_gives_its_mounts_to_the_host,
     a_read_only_root_refuses_writes_and_mounts_stay_writable,
     masked_paths_are_empty_and_read_only_paths_refuse_writes,
     absent_masked_and_read_only_paths_are_ignored,
@@ -74,30 +76,69 @@ fn mounts_of_a_container_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
         "unbindable",
     ];
     for mode in modes {
-        let mut b = Bundle::new(ctx)?
-            .mount("/data", "bind", &dir, &["rbind"])
-            .shell("mount -t tmpfs x /mnt; true")
-            .capabilities(&["CAP_SYS_ADMIN"]);
+        let mut b = mounter(ctx, &dir, &["rbind"])?;
         if !mode.is_empty() {
             b = b.set("/linux/rootfsPropagation", mode);
         }
-        let after = "grep -c . /proc/self/mountinfo >\"$0\"; \"$@\"; grep -c . /proc/self/mountinfo >>\"$0\"";
-        let counts = ctx.dir.join("counts");
-        let counts_arg = counts.to_string_lossy().into_owned();
-        let cmd = b.verb::<&str>("run", &[])?;
-        let cmd = cmd
-            .within(&["sh", "-c", after, counts_arg.as_str()])
-            .within(&SHARED);
-        cmd.run()?.ok()?;
-        let text = fs::read_to_string(&counts)?;
-        let (before, after) = text.trim().split_once('\n').unwrap_or_default();
         check_eq!(
-            after,
-            before,
-            "mounts of the host after a run with propagation `{mode}`"
+            mounts_added(ctx, &b)?,
+            0,
+            "mounts that a run with propagation `{mode}` left on the host"
         );
     }
     ctx.nothing_left()
+}
+
+fn mounts_of_a_user_namespace_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
+    let dir = volume(ctx)?;
+    for options in [&["rbind"] as &[_], &["rbind", "rshared"]] {
+        for mode in ["", "rslave", "rshared"] {
+            let mut b = mounter(ctx, &dir, options)?.user_namespace();
+            if !mode.is_empty() {
+                b = b.set("/linux/rootfsPropagation", mode);
+            }
+            check_eq!(
+                mounts_added(ctx, &b)?,
+                0,
+                "mounts left on the host by `{mode}` with {options:?}"
+            );
+        }
+    }
+    ctx.nothing_left()
+}
+
+fn a_shared_bind_in_a_shared_root_gives_its_mounts_to_the_host(ctx: &Ctx) -> Outcome {
+    // What Kubernetes calls bidirectional: storage drivers live by it.
+    let dir = volume(ctx)?;
+    for mode in ["shared", "rshared"] {
+        let b = mounter(ctx, &dir, &["rbind", "rshared"])?.set("/linux/rootfsPropagation", mode);
+        check_eq!(mounts_added(ctx, &b)?, 1, "mounts on the host with {mode}");
+    }
+    ctx.nothing_left()
+}
+
+/// A container that mounts something in a volume and something elsewhere.
+fn mounter<'a>(ctx: &'a Ctx, dir: &str, options: &[&str]) -> Outcome<Bundle<'a>> {
+    Ok(Bundle::new(ctx)?
+        .mount("/srv", "bind", dir, options)
+        .shell("mount -t tmpfs x /mnt && mount -t tmpfs x /srv")
+        .capabilities(&["CAP_SYS_ADMIN"]))
+}
+
+/// How many mounts a host whose mounts are all shared has more after the container has run.
+fn mounts_added(ctx: &Ctx, b: &Bundle) -> Outcome<i64> {
+    let count = "grep -c . /proc/self/mountinfo >\"$0\"; \"$@\" || exit; grep -c . /proc/self/mountinfo >>\"$0\"";
+    let counts = ctx.dir.join("counts");
+    let file = counts.to_string_lossy().into_owned();
+    let cmd = b.verb::<&str>("run", &[])?;
+    let cmd = cmd.within(&["sh", "-c", count, file.as_str()]);
+    cmd.within(&SHARED).run()?.ok()?;
+    let text = fs::read_to_string(&counts)?;
+    let numbers: Vec<i64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    match numbers[..] {
+        [before, after] => Ok(after - before),
+        _ => fail(format!("not two counts: {text}")),
+    }
 }
 
 fn a_read_only_root_refuses_writes_and_mounts_stay_writable(ctx: &Ctx) -> Outcome {
