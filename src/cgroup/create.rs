@@ -143,6 +143,26 @@ impl Cgroup {
         }
     }
 
+    /// Says what it means that the init could not be made, if the reason is the v2 cgroup that it
+    /// starts in (clone(2), `CLONE_INTO_CGROUP`).
+    pub fn clone_error(&self, errno: Errno) -> Option<CgroupError> {
+        let mut directories = self.record.directories.iter();
+        let directory = self
+            .record
+            .absolute(directories.find(|directory| directory.v2)?);
+        let hint = match errno {
+            Errno::BUSY => {
+                "cgroups beneath it have controllers, and cgroup v2 wants processes in the leaves"
+            }
+            Errno::OPNOTSUPP => {
+                "there are processes in the cgroup above, and cgroup v2 wants them in the leaves"
+            }
+            _ => return None,
+        };
+        let error = CgroupError::kernel("start a process in", directory, errno);
+        Some(error.at("/linux/cgroupsPath").hint(hint))
+    }
+
     /// A path from the root, for messages.
     pub(super) fn shown(&self, path: &str) -> String {
         format!("{}/{path}", self.record.root)

@@ -76,11 +76,17 @@ impl Cgroup {
             Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
                 error.hint("the value is out of range or more than the cgroup above has")
             }
-            Errno::NODEV if write.value.contains(':') => error.hint("there is no such device"),
+            Errno::NODEV if names_device(file) => error.hint("there is no such device"),
             Errno::NOENT => error.hint("the kernel does not have this limit"),
             _ => error,
         }
     }
+}
+
+/// Whether the values of the file begin with the name or the number of a device.
+fn names_device(file: &str) -> bool {
+    let controllers = ["blkio.", "io.", "net_prio.", "rdma."];
+    controllers.iter().any(|prefix| file.starts_with(prefix))
 }
 
 /// Writes values, and keeps a file open while the values are for the same one.

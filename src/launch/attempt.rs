@@ -220,11 +220,14 @@ impl Attempt<'_> {
             }
             Err(errno) => {
                 entered.leave()?;
-                Err(LaunchError::System(
-                    "make a process with the namespaces",
-                    flag_names(early),
-                    errno,
-                ))
+                Err(match cgroup.clone_error(errno) {
+                    Some(error) => LaunchError::Cgroup(error),
+                    None => LaunchError::System(
+                        "make a process with the namespaces",
+                        flag_names(early),
+                        errno,
+                    ),
+                })
             }
         }
     }

@@ -134,17 +134,29 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             format!("/linux/seccomp: cannot {what}: {why}{hint}")
         }
         Stage::Label => {
-            let label = plan
+            let (file, value) = plan
                 .process
                 .labels
                 .get(index)
-                .map_or("", |(_, value)| value.as_str());
-            let hint = if message.value == libc::ENOENT {
-                " (the security module is not enabled on this host)"
-            } else {
-                ""
+                .map_or(("", ""), |(file, value)| (file.as_str(), value.as_str()));
+            // AppArmor takes a command with the profile, SELinux the bare label.
+            let (member, label, hint) = match value.strip_prefix("exec ") {
+                Some(profile) if file.contains("apparmor") => (
+                    "apparmorProfile",
+                    profile,
+                    "no profile of this name is loaded, or AppArmor is not enabled on this host",
+                ),
+                _ => (
+                    "selinuxLabel",
+                    value,
+                    "the policy has no such label, or SELinux is not enabled on this host",
+                ),
             };
-            format!("/process: cannot {what} to \"{label}\": {why}{hint}")
+            let hint = match message.value {
+                libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
+                _ => String::new(),
+            };
+            format!("/process/{member}: cannot {what} to \"{label}\": {why}{hint}")
         }
         Stage::Stub if message.value == libc::E2BIG => {
             "/process: the arguments and the environment are too large: argument list too long"
