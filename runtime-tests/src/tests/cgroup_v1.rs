@@ -308,6 +308,7 @@ fn the_pids_limit_stops_forks(ctx: &Ctx) -> Outcome {
 }
 
 fn the_cpu_quota_throttles(ctx: &Ctx) -> Outcome {
+    ctx.v1("cpu")?;
     let c = Bundle::new(ctx)?
         .set(
             "/linux/resources/cpu",
