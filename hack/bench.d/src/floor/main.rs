@@ -119,7 +119,8 @@ fn create(root: &str, bundle: &str, pidfile: Option<&str>, id: &str) {
 
 fn start(root: &str, id: &str) {
     let fifo = format!("{root}/{id}/exec.fifo");
-    let fd = open(&fifo, libc::O_WRONLY | libc::O_NONBLOCK);
+    // Blocking: the init opens its end only after create has returned.
+    let fd = open(&fifo, libc::O_WRONLY);
     write(fd, b"0");
     unlink(&fifo);
 }
