@@ -56,6 +56,9 @@ impl Attempt<'_> {
         cgroup_plan: &CgroupPlan,
         cgroup_mounts: CgroupMounts,
     ) -> Result<Option<OwnedFd>, LaunchError> {
+        // Intent on disk before the first effect outside the state directory, and before
+        // what may wait for ever: `delete --force` finds here whom to end.
+        self.entry.write_state(&self.state)?;
         let console_socket = match &self.request.console_socket {
             Some(path) => Some(connect("connect to the console socket", path)?),
             None => None,
@@ -64,8 +67,6 @@ impl Attempt<'_> {
             Some(path) => Some(connect("connect to the pidfd socket", path)?),
             None => None,
         };
-        // Intent on disk before the first effect outside the state directory.
-        self.entry.write_state(&self.state)?;
         let fifo = if self.state.run {
             None
         } else {
