@@ -43,8 +43,18 @@ fn rootfs_propagation_is_set(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Starts a command where all mounts are shared, as systemd makes them.
-const SHARED: [&str; 4] = ["unshare", "-m", "--propagation", "shared"];
+/// Starts a command where all mounts are shared, as systemd makes them, but not with the machine
+/// itself, whose mounts may be shared too.
+const SHARED: [&str; 8] = [
+    "unshare",
+    "-m",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    "mount --make-rshared / && exec \"$@\"",
+    "sh",
+];
 
 fn rootfs_propagation_slave_hears_the_host(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?
