@@ -45,8 +45,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cgroup_made: bool,
     pub(super) hooks_ran: bool,
     pub(super) pid_file: bool,
-    /// The caller ignored signals, and that is inherited.
-    pub(super) reset_signals: bool,
+    /// Signals that the caller ignored, one bit a signal: that is inherited.
+    pub(super) ignored_signals: u64,
 }
 
 impl Attempt<'_> {
@@ -188,7 +188,7 @@ impl Attempt<'_> {
             keyring: (!self.request.no_new_keyring)
                 .then(|| plan::path::c_string(format!("_ses.{}", self.request.id))),
             no_pivot: self.request.no_pivot,
-            parent_hooks: !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty(),
+            waits_for_hooks: self.waits_for_hooks(),
             create_container: hook_records(&hooks.create_container),
             state: self.state_around_pid(Status::Creating),
         };
@@ -233,6 +233,19 @@ impl Attempt<'_> {
         }
     }
 
+    /// Whether there are hooks between the namespaces and the pivot. The init's own
+    /// wait too, because they may open devices, for which the rules have to be set.
+    pub(super) fn waits_for_hooks(&self) -> bool {
+        let hooks = &self.spec.hooks;
+        [
+            &hooks.prestart,
+            &hooks.create_runtime,
+            &hooks.create_container,
+        ]
+        .iter()
+        .any(|hooks| !hooks.is_empty())
+    }
+
     fn state_around_pid(&self, status: Status) -> (String, String) {
         self.state.for_hooks_around_pid(status)
     }
@@ -250,7 +263,7 @@ impl Attempt<'_> {
         };
         let extras = stub_data::Extras {
             wait: !self.state.run,
-            reset_signals: self.reset_signals,
+            ignored_signals: self.ignored_signals,
             keep_groups: ids::setgroups_denied(&self.plan.namespaces),
             close_from: 3 + self.request.preserve_fds,
             seccomp: program,
@@ -288,7 +301,7 @@ impl Attempt<'_> {
         }
         let stat = open("stat", OFlags::RDONLY)?;
         let start = read_start(stat.as_fd()).doing("read", proc_path("stat"))?;
-        self.reset_signals = ignores_signals(&open("status", OFlags::RDONLY)?);
+        self.ignored_signals = ignored_signals(&open("status", OFlags::RDONLY)?);
         self.state.pid = pid;
         self.state.start_time = start.start_time;
         self.entry.write_state(&self.state)?;
@@ -357,13 +370,15 @@ pub(super) fn waitid_exited(
     }
 }
 
-/// Whether /proc/PID/status shows ignored signals. clone3 resets handlers only.
-fn ignores_signals(status: &ShortLived) -> bool {
+/// The ignored signals in /proc/PID/status. clone3 resets handlers only.
+fn ignored_signals(status: &ShortLived) -> u64 {
     let mut buffer = [0u8; 4096];
     let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
     let text = String::from_utf8_lossy(&buffer[..length]);
     let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    line.is_none_or(|mask| mask.trim().bytes().any(|digit| digit != b'0'))
+    // Without the line nothing is known: all of them are reset.
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(!0)
 }
 
 /// The words of config.json for `CLONE_NEW*` flags.

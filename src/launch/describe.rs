@@ -162,6 +162,14 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             "/process: the arguments and the environment are too large: argument list too long"
                 .to_owned()
         }
+        Stage::BecomeRoot => {
+            let hint = if message.value == libc::EINVAL {
+                " (no mapping has the id 0 inside)"
+            } else {
+                ""
+            };
+            format!("/linux/uidMappings: cannot {what}: {why}{hint}")
+        }
         Stage::MakeNamespace => format!("/linux/namespaces: cannot {what}: {why}"),
         _ => format!("cannot {what}: {why}"),
     }

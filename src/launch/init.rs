@@ -62,8 +62,9 @@ pub struct Init<'a> {
     pub keyring: Option<CString>,
     /// Change the root directory instead of pivoting.
     pub no_pivot: bool,
-    /// Hooks run by the parent wait for the namespaces.
-    pub parent_hooks: bool,
+    /// There are hooks: the init waits until the parent has set the device rules and
+    /// run its own.
+    pub waits_for_hooks: bool,
     /// createContainer hooks.
     pub create_container: Vec<HookRecord>,
     /// The container's state for them, before and after the pid.
@@ -229,10 +230,11 @@ impl Init<'_> {
             rootfs::dev::make(root, &plan.devices, bind)?;
         }
         rootfs::set_sysctls(procfs, &plan.sysctls)?;
-        self.before_pivot()?;
+        // The last that opens a device: while the rules are set, none can be.
         if plan.process.terminal {
             tty::set_up(root, &plan.process, self.channel.as_fd()).at(Stage::Console)?;
         }
+        self.before_pivot()?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
         if root_plan.readonly {
@@ -259,7 +261,7 @@ impl Init<'_> {
     /// first the parent's and then ours.
     fn before_pivot(&self) -> Step {
         self.tell(abi::TAG_DEVICES)?;
-        if self.parent_hooks {
+        if self.waits_for_hooks {
             self.tell(abi::TAG_HOOKS)?;
             self.wait_for(abi::TAG_GO)?;
         }

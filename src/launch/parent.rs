@@ -90,7 +90,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         entry,
         child: None,
         cgroup_made: false,
-        reset_signals: false,
+        ignored_signals: 0,
         hooks_ran: false,
         pid_file: false,
     };

@@ -15,8 +15,8 @@ use crate::sys::{Errno, Result};
 pub struct Extras<'a> {
     /// Wait on the fifo.
     pub wait: bool,
-    /// Give every signal its default action.
-    pub reset_signals: bool,
+    /// Signals that the caller ignored, one bit a signal.
+    pub ignored_signals: u64,
     /// setgroups(2) is denied in the user namespace.
     pub keep_groups: bool,
     /// First descriptor that the program does not get.
@@ -86,13 +86,13 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
         umask: process.umask,
         uid: process.uid,
         gid: process.gid,
+        ignored_signals: extras.ignored_signals,
         ..Block::default()
     };
     let flag = |on: bool, flag: u32| if on { flag } else { 0 };
     block.flags = flag(extras.wait, abi::FLAG_WAIT)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
-        | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
-        | flag(extras.reset_signals, abi::FLAG_RESET_SIGNALS);
+        | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS);
     let sets = &process.capabilities;
     block.bounding = sets.bounding;
     block.effective = sets.effective;
@@ -185,7 +185,7 @@ mod tests {
         let hooks = [hook];
         let extras = Extras {
             wait: true,
-            reset_signals: false,
+            ignored_signals: 0,
             keep_groups: false,
             close_from: 3,
             seccomp: None,

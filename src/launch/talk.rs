@@ -54,8 +54,7 @@ impl Attempt<'_> {
             // An init that has died is noticed by the next receive, with its reason.
             let _ = stub::send(channel.as_fd(), &message);
         };
-        let hooks = &self.spec.hooks;
-        let with_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+        let with_hooks = self.waits_for_hooks();
         let mut console = None;
         loop {
             let Some((message, fd)) = tty::receive(channel).doing("hear from the init", "")? else {

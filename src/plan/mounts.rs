@@ -93,6 +93,14 @@ fn plan_one(index: usize, mount: &Mount<'_>, bundle: &str) -> Result<MountPlan, 
             ),
         ));
     }
+    if destination.is_empty() && !options.remount {
+        // It would lie over the root without being it: nothing inside would see it.
+        return Err(ConfigError::new(
+            format!("/mounts/{index}/destination"),
+            "a mount on / would hide the root file system",
+        )
+        .with_hint("/root says what the root is"));
+    }
     let what = if options.remount {
         What::Remount {
             flags: options.flags | if is_bind { libc::MS_BIND } else { 0 },
@@ -235,6 +243,19 @@ mod tests {
     fn a_bind_with_file_system_options_is_refused() {
         let e = plan_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#);
         assert_eq!(e.unwrap_err().pointer, "/mounts/3/options");
+    }
+
+    #[test]
+    fn a_mount_on_the_root_is_refused() {
+        for destination in ["/", "/..", "//."] {
+            let json = format!(r#"{{"destination":"{destination}","type":"tmpfs"}}"#);
+            assert_eq!(
+                plan_json(&json).unwrap_err().pointer,
+                "/mounts/3/destination"
+            );
+        }
+        let remount = r#"{"destination":"/","options":["remount","bind","ro"]}"#;
+        assert!(plan_json(remount).is_ok());
     }
 
     #[test]

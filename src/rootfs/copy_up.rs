@@ -57,7 +57,8 @@ fn copy_entry(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<()> {
             copy_meta(&target, &stat)
         }
         FileType::RegularFile => {
-            let source = open(from, OFlags::RDONLY)?;
+            // It may have become a fifo meanwhile: never wait for its writer.
+            let source = open(from, OFlags::RDONLY | OFlags::NONBLOCK)?;
             let target = open(to, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
             copy_bytes(&source, &target)?;
             copy_meta(&target, &stat)

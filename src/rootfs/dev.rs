@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::mounts::{attach, open_tree};
+use super::mounts::{attach, open_tree, own_directory};
 use super::resolve::{self, Make};
 use crate::plan::devices::{DevicePlan, LINKS};
 use crate::sys::fd::ShortLived;
@@ -110,7 +110,10 @@ impl<'d> Directory<'d> {
         node: &CStr,
     ) -> Result<BorrowedFd<'_>> {
         if self.handle.is_none() || self.path != path {
-            self.handle = Some(resolve::parent_of(root, node)?);
+            self.handle = Some(match path {
+                b"dev/" => own_directory(root, c"dev")?,
+                _ => resolve::parent_of(root, node)?,
+            });
             self.path = path;
         }
         // Filled above.

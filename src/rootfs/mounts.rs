@@ -65,7 +65,11 @@ fn make_one(
             data,
             copy_up: copy,
         } => {
-            let target = target(Make::Directory)?;
+            let target = if fstype.as_c_str() == c"sysfs" {
+                own_directory(c.root, destination).at_index(Stage::MountTarget, index)?
+            } else {
+                target(Make::Directory)?
+            };
             if *copy {
                 tmpfs_copying_up(&target, *flags, data, index)?;
             } else {
@@ -73,12 +77,7 @@ fn make_one(
             }
         }
         What::Proc { attr, data } => {
-            // The image's /proc has to be a directory of its own, not a link to another
-            // place: labels and masks rely on where procfs is (CVE-2019-19921, CVE-2023-27561).
-            let target = match resolve::handle_without_links(c.root, destination) {
-                Err(Errno::NOENT) => target(Make::Directory)?,
-                result => result.at_index(Stage::MountTarget, index)?,
-            };
+            let target = own_directory(c.root, destination).at_index(Stage::MountTarget, index)?;
             let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
             attach(mount, &target).at_index(Stage::Mount, index)?;
         }
@@ -127,6 +126,19 @@ fn make_one(
         }
     }
     Ok(())
+}
+
+/// A directory of the image itself, not a link to another place: labels, masks and
+/// device nodes rely on where /proc, /sys and /dev are (CVE-2019-19921, CVE-2023-27561,
+/// CVE-2026-41579).
+///
+/// # Errors
+/// `ELOOP` for a link.
+pub fn own_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    match resolve::handle_without_links(root, path) {
+        Err(Errno::NOENT) => resolve::handle_or_make(root, path, Make::Directory),
+        result => result,
+    }
 }
 
 /// A tmpfs that is filled with what its directory held.

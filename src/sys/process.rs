@@ -250,3 +250,10 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     // SAFETY: plain integers.
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
 }
+
+/// Ignores SIGPIPE, so that a reader who went away is an error of write(2) and not
+/// the end of a verb half-way. The program gets it back (see the stub).
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid action for SIGPIPE.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}

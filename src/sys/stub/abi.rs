@@ -42,6 +42,8 @@ pub struct Block {
     pub inheritable: u64,
     /// Kept by ordinary programs.
     pub ambient: u64,
+    /// Signals that the caller ignored, one bit a signal: they get their default action.
+    pub ignored_signals: u64,
     /// Instructions of the seccomp filter (`struct sock_filter` each).
     pub seccomp: Span,
     /// `SECCOMP_FILTER_FLAG_*`.
@@ -91,9 +93,6 @@ pub const FLAG_NO_NEW_PRIVS: u32 = 2;
 pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.
 pub const FLAG_LISTENER: u32 = 16;
-
-/// The caller ignored signals: give every one its default action.
-pub const FLAG_RESET_SIGNALS: u32 = 32;
 
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;

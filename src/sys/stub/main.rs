@@ -147,9 +147,7 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
         // No directory stays open while this waits among the container's processes.
         close(c.proc_dir);
     }
-    if c.block.flags & FLAG_RESET_SIGNALS != 0 {
-        reset_signals();
-    }
+    reset_signals(c.block.ignored_signals);
     let loaded = credentials(&c, path);
     if !loaded {
         load_filter(&c);

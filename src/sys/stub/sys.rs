@@ -51,15 +51,17 @@ pub struct PollFd {
     pub revents: i16,
 }
 
-/// Default action for every signal. Those that cannot be changed say so, and stay.
-pub fn reset_signals() {
+/// Default action for each signal of a mask (bit 0 is signal 1).
+pub fn reset_signals(mask: u64) {
     // struct sigaction of the kernel: handler (SIG_DFL is 0), flags, restorer, mask.
     let action = [0u64; 4];
     for signal in 1..=64 {
-        syscall(
-            NR_RT_SIGACTION,
-            [signal, action.as_ptr() as usize, 0, 8, 0, 0],
-        );
+        if mask & (1 << (signal - 1)) != 0 {
+            syscall(
+                NR_RT_SIGACTION,
+                [signal, action.as_ptr() as usize, 0, 8, 0, 0],
+            );
+        }
     }
 }
 
