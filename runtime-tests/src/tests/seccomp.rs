@@ -3,6 +3,7 @@
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Outcome, skip};
+use crate::sockets::FdSocket;
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 
@@ -28,6 +29,8 @@ tests!("seccomp":
     it_works_for_another_user_without_no_new_privileges,
     an_allow_list_lets_a_container_start,
     a_big_profile_of_an_engine_lets_a_shell_run,
+    the_agent_receives_the_listener_of_notify,
+    notify_without_an_agent_is_refused,
 );
 
 const ARCHES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
@@ -385,4 +388,50 @@ fn a_big_profile_of_an_engine_lets_a_shell_run(ctx: &Ctx) -> Outcome {
         "kexec_load under an engine's profile: {said}"
     );
     Ok(())
+}
+
+/// A profile that asks the agent at `path` about mkdir.
+fn notify(path: &str) -> Value {
+    let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+    let mut profile = deny(rules);
+    profile["listenerPath"] = json!(path);
+    profile["listenerMetadata"] = json!("a note");
+    profile
+}
+
+fn the_agent_receives_the_listener_of_notify(ctx: &Ctx) -> Outcome {
+    let socket = FdSocket::bind(&ctx.dir.join("agent"))?;
+    let profile = notify(&socket.path.to_string_lossy());
+    let b = Bundle::new(ctx)?
+        .set("/linux/seccomp", profile)
+        .args(&["/bin/sleep", "1000"]);
+    let c = b.create()?;
+    let (text, fd) = socket.receive()?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&fd);
+    let kind = std::fs::read_link(format!("/proc/self/fd/{number}"))?;
+    check_eq!(
+        kind.to_string_lossy(),
+        "anon_inode:seccomp notify",
+        "the descriptor"
+    );
+    let state: Value = serde_json::from_str(&text)?;
+    check_eq!(
+        state["fds"],
+        json!(["seccompFd"]),
+        "names of the descriptors"
+    );
+    check_eq!(state["metadata"], json!("a note"), "metadata");
+    check_eq!(state["pid"], json!(c.pid()?), "pid");
+    check_eq!(state["state"]["status"], json!("creating"), "status");
+    c.start()?;
+    c.status_is("running")
+}
+
+fn notify_without_an_agent_is_refused(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?.set("/linux/seccomp", notify("/nosuch/agent"));
+    b.verb::<&str>("create", &[])?
+        .run()?
+        .refused()?
+        .says(&["seccomp agent"])?;
+    ctx.nothing_left()
 }
