@@ -28,6 +28,7 @@ pub struct Ctx {
     counter: AtomicUsize,
     log: Mutex<Vec<String>>,
     created: Mutex<Vec<String>>,
+    scenery: Mutex<Vec<String>>,
 }
 
 impl Ctx {
@@ -46,6 +47,7 @@ impl Ctx {
             counter: AtomicUsize::new(0),
             log: Mutex::new(Vec::new()),
             created: Mutex::new(Vec::new()),
+            scenery: Mutex::new(Vec::new()),
         })
     }
 
@@ -165,12 +167,33 @@ impl Ctx {
                 .unwrap_or_else(|poisoned| poisoned.into_inner());
             std::mem::take(&mut *list)
         };
-        for id in created {
+        // The last first: a pid namespace ends when all of its processes have been reaped, by
+        // this process, which the containers are handed down to.
+        for id in created.into_iter().rev() {
+            crate::procs::reap_all();
             if self.state_root().join(&id).exists() {
                 self.rt(&["delete", "--force", &id]).run()?.ok()?;
             }
         }
         Ok(())
+    }
+
+    /// What is there now belongs to the scene: [`Ctx::nothing_left`] does not count it.
+    pub fn stays(&self) {
+        let now = crate::leaks::look(self);
+        *self
+            .scenery
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = now;
+    }
+
+    /// Whether a line of what is left belongs to the scene.
+    pub fn is_scenery(&self, line: &str) -> bool {
+        let scenery = self
+            .scenery
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        scenery.iter().any(|known| known == line)
     }
 
     /// Fails unless no process, cgroup, mount or state file of this test is left.

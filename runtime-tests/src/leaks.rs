@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// (the tail of an exiting pid namespace); a true leak stays longer.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// Everything that is left now, one line each; empty when clean.
-fn look(ctx: &Ctx) -> Vec<String> {
+/// Everything that is there now, one line each; empty when clean.
+pub fn look(ctx: &Ctx) -> Vec<String> {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     let mut left = Vec::new();
     for pid in procs::descendants(me) {
@@ -73,7 +73,8 @@ pub fn unmount_under(dir: &std::path::Path) -> bool {
 pub fn find(ctx: &Ctx) -> Vec<String> {
     let end = Instant::now() + GRACE;
     loop {
-        let left = look(ctx);
+        let mut left = look(ctx);
+        left.retain(|line| !ctx.is_scenery(line));
         if left.is_empty() || Instant::now() > end {
             return left;
         }

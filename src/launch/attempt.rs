@@ -45,6 +45,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cgroup_made: bool,
     pub(super) hooks_ran: bool,
     pub(super) pid_file: bool,
+    /// The stub enters a pid namespace: another process than the one cloned will be the init.
+    pub(super) second_to_come: bool,
     /// Signals that the caller ignored, one bit a signal: that is inherited.
     pub(super) ignored_signals: u64,
 }
@@ -80,7 +82,10 @@ impl Attempt<'_> {
         let channel = self.clone_init(&cgroup, cgroup_mounts, &memfd, fifo)?;
 
         // While the init mounts: limits, the filter, the record.
-        cgroup.apply(cgroup_plan)?;
+        if !self.second_to_come {
+            // A limit of one process would forbid the second.
+            cgroup.apply(cgroup_plan)?;
+        }
         let seccomp = match parent::seccomp_section(self.spec) {
             Some(section) => Some(
                 seccomp::compile(section, seccomp::Arch::NATIVE).map_err(parent::seccomp_error)?,
@@ -90,18 +95,17 @@ impl Attempt<'_> {
         for warning in seccomp.iter().flat_map(|program| &program.warnings) {
             log::warn!("{warning}");
         }
+        self.adjust_oom_score()?;
         self.record_pid()?;
+        if !self.second_to_come {
+            self.write_pid_file()?;
+        }
         let size = self.write_stub(&memfd, seccomp.as_ref())?;
+        let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
         if let Some(socket) = pidfd_socket {
             let (_, pidfd) = self.child()?;
             send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
         }
-        log::debug!(
-            "container {}: its init is process {}",
-            self.state.id,
-            self.state.pid
-        );
-        let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
         if !self.state.run {
             rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
                 .doing("rename the exec fifo of", &self.request.id)?;
@@ -167,6 +171,7 @@ impl Attempt<'_> {
         let mut argv = vec![CString::default()];
         argv.extend(plan.process.args.iter().cloned());
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
+        self.second_to_come = joined.pid.is_some();
         let hooks = &self.spec.hooks;
         let init = Init {
             plan,
@@ -174,7 +179,8 @@ impl Attempt<'_> {
             memfd,
             fifo,
             cgroup,
-            namespaces: joined,
+            namespaces: joined.namespaces,
+            pid_namespace: joined.pid,
             second_clone,
             unshare,
             root_tree,
@@ -274,39 +280,52 @@ impl Attempt<'_> {
             .doing("write the exec stub", "")
     }
 
+    /// Opens a file in the init's directory of /proc.
+    fn open_proc(&self, name: &str, flags: OFlags) -> Result<ShortLived, LaunchError> {
+        let (pid, _) = self.child()?;
+        let path = format!("/proc/{}/{name}", pid.as_raw_nonzero());
+        rustix::fs::openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map(ShortLived::from)
+            .doing("open", path)
+    }
+
+    fn adjust_oom_score(&self) -> Result<(), LaunchError> {
+        let Some(adjustment) = self.plan.process.oom_score_adj else {
+            return Ok(());
+        };
+        let file = self.open_proc("oom_score_adj", OFlags::WRONLY)?;
+        match rustix::io::write(&file, adjustment.to_string().as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(LaunchError::Config(
+                config::ConfigError::new(
+                    "/process/oomScoreAdj",
+                    format!(
+                        "cannot set {adjustment}: {}",
+                        crate::sys::errno_text(errno.raw_os_error())
+                    ),
+                )
+                .with_hint("a value below the runtime's own needs CAP_SYS_RESOURCE"),
+            )),
+        }
+    }
+
     /// Writes down which process the container is, for those who come later.
-    fn record_pid(&mut self) -> Result<(), LaunchError> {
+    pub(super) fn record_pid(&mut self) -> Result<(), LaunchError> {
         let (pid, _) = self.child()?;
         let pid = pid.as_raw_nonzero().get();
-        let proc_path = |name: &str| format!("/proc/{pid}/{name}");
-        let open = |name: &str, flags| {
-            rustix::fs::openat(CWD, proc_path(name), flags | OFlags::CLOEXEC, Mode::empty())
-                .map(ShortLived::from)
-                .doing("open", proc_path(name))
-        };
-        if let Some(adjustment) = self.plan.process.oom_score_adj {
-            let file = open("oom_score_adj", OFlags::WRONLY)?;
-            rustix::io::write(&file, adjustment.to_string().as_bytes()).map_err(|errno| {
-                LaunchError::Config(
-                    config::ConfigError::new(
-                        "/process/oomScoreAdj",
-                        format!(
-                            "cannot set {adjustment}: {}",
-                            crate::sys::errno_text(errno.raw_os_error())
-                        ),
-                    )
-                    .with_hint("a value below the runtime's own needs CAP_SYS_RESOURCE"),
-                )
-            })?;
-        }
-        let stat = open("stat", OFlags::RDONLY)?;
-        let start = read_start(stat.as_fd()).doing("read", proc_path("stat"))?;
-        self.ignored_signals = ignored_signals(&open("status", OFlags::RDONLY)?);
+        let stat = self.open_proc("stat", OFlags::RDONLY)?;
+        let start = read_start(stat.as_fd()).doing("read the start time of process", pid)?;
+        self.ignored_signals = ignored_signals(&self.open_proc("status", OFlags::RDONLY)?);
         self.state.pid = pid;
         self.state.start_time = start.start_time;
         self.entry.write_state(&self.state)?;
+        log::debug!("container {}: its init is process {pid}", self.state.id);
+        Ok(())
+    }
+
+    pub(super) fn write_pid_file(&mut self) -> Result<(), LaunchError> {
         if let Some(path) = &self.request.pid_file {
-            pid_file::write(path, pid)?;
+            pid_file::write(path, self.state.pid)?;
             self.pid_file = true;
         }
         Ok(())

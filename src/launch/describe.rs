@@ -42,6 +42,20 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             };
             format!("/linux/namespaces/{place}: cannot {what} {path}: {why}")
         }
+        Stage::JoinPidNamespace => {
+            let join = plan.namespaces.join.iter();
+            let (place, path) = join
+                .filter(|join| join.flag == libc::CLONE_NEWPID as u64)
+                .map(|join| (join.index, join.path.to_string_lossy()))
+                .next()
+                .unwrap_or_default();
+            let hint = match message.value {
+                libc::ENOMEM => " (its first process has ended: nothing can be started in it)",
+                libc::EPERM => " (it belongs to another user namespace)",
+                _ => "",
+            };
+            format!("/linux/namespaces/{place}/path: cannot {what} {path}: {why}{hint}")
+        }
         Stage::MountSource
         | Stage::MountTarget
         | Stage::Mount

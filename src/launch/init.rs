@@ -43,6 +43,8 @@ pub struct Init<'a> {
     pub cgroup: &'a Cgroup,
     /// Files of the namespaces to join: index in the plan's `join`.
     pub namespaces: Vec<(usize, OwnedFd)>,
+    /// The pid namespace that the stub enters at last.
+    pub pid_namespace: Option<OwnedFd>,
     /// Namespaces that are made by a second clone, from inside a user namespace that
     /// is joined: made before, they would not belong to it.
     pub second_clone: Option<u64>,
@@ -133,7 +135,9 @@ impl Init<'_> {
         }
         self.join_namespaces(!0)?;
         self.make_namespaces()?;
-        rustix::process::setsid().at(Stage::Session)?;
+        if self.pid_namespace.is_none() {
+            rustix::process::setsid().at(Stage::Session)?;
+        }
         if let Some(name) = &self.keyring {
             new_keyring(name)?;
         }
@@ -146,7 +150,7 @@ impl Init<'_> {
         if let Some(domainname) = &plan.domainname {
             rustix::system::setdomainname(domainname.as_bytes()).at(Stage::Domainname)?;
         }
-        let mut procfs = Procfs::new();
+        let mut procfs = Procfs::new(self.pid_namespace.take());
         if plan.namespaces.has(libc::CLONE_NEWNS as u64) {
             self.file_system(&mut procfs)?;
         } else {
@@ -232,7 +236,8 @@ impl Init<'_> {
         rootfs::set_sysctls(procfs, &plan.sysctls)?;
         // The last that opens a device: while the rules are set, none can be.
         if plan.process.terminal {
-            tty::set_up(root, &plan.process, self.channel.as_fd()).at(Stage::Console)?;
+            let lead = !procfs.is_elsewhere();
+            tty::set_up(root, &plan.process, lead, self.channel.as_fd()).at(Stage::Console)?;
         }
         self.before_pivot()?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
@@ -333,11 +338,13 @@ impl Init<'_> {
         program: Option<CString>,
     ) -> Step<std::convert::Infallible> {
         let needs_procfs = !self.plan.process.labels.is_empty();
-        let proc_dir = if needs_procfs {
-            Some(procfs.dir().at(Stage::Procfs)?)
-        } else {
-            None
-        };
+        if needs_procfs {
+            procfs.dir().at(Stage::Procfs)?;
+        }
+        let (proc_dir, pid_namespace) = procfs.into_parts();
+        let proc_dir = proc_dir.filter(|_| needs_procfs);
+        let proc_dir = proc_dir.as_ref().map(AsFd::as_fd);
+        let pid_namespace = pid_namespace.as_ref().map(AsFd::as_fd);
         let size = self.wait_for(abi::TAG_GO)?;
         let fifo = self.fifo.as_ref().map(AsFd::as_fd);
         // These alone outlive the stub's execve; it hides them again at once.
@@ -346,6 +353,7 @@ impl Init<'_> {
             Some(self.channel.as_fd()),
             fifo,
             proc_dir,
+            pid_namespace,
         ]
         .into_iter()
         .flatten()
@@ -354,11 +362,12 @@ impl Init<'_> {
         }
         let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
         let header = format!(
-            "corten-init:{}:{DATA_OFFSET}:{}:{}:{}:{size}",
+            "corten-init:{}:{DATA_OFFSET}:{}:{}:{}:{}:{size}",
             self.memfd.as_fd().as_raw_fd(),
             self.channel.as_raw_fd(),
             number(fifo),
             number(proc_dir),
+            number(pid_namespace),
         );
         self.argv.set(0, leak(crate::plan::path::c_string(header)));
         match program {

@@ -1,9 +1,12 @@
 //! Joining namespaces from the parent, where the init cannot.
 //!
-//! A pid namespace holds for children, so the parent joins it around the clone.
-//! With a new user namespace the init has no rights over the host's other
-//! namespaces any more, so those too are joined by the parent. It goes back
+//! With a new user namespace the init has no rights over the host's other namespaces
+//! any more, so those are joined by the parent around the clone. It goes back
 //! afterwards: hooks belong to the runtime's own namespaces.
+//!
+//! A pid namespace is entered last, by the stub: until then neighbours would see the
+//! host's files through the init (SECURITY-RULES 5). Only if it belongs to another user
+//! namespace than the init does, the parent has to join it around the clone too.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Doing, LaunchError};
 use crate::plan::namespaces::{Join, KINDS, NamespacePlan};
-use crate::sys::process::setns;
+use crate::sys::process::{owner_of_namespace, setns};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWPID: u64 = libc::CLONE_NEWPID as u64;
@@ -23,20 +26,42 @@ const RETURNABLE: u64 =
 /// The namespaces that the parent has to go back to.
 pub struct Entered(Vec<(u64, OwnedFd)>);
 
+/// What the init has to join.
+pub struct ToJoin {
+    /// Pairs of the place in `plan.join` and the file.
+    pub namespaces: Vec<(usize, OwnedFd)>,
+    /// The pid namespace, which is left to the stub.
+    pub pid: Option<OwnedFd>,
+}
+
 impl Entered {
-    /// Joins what the parent has to, and opens the rest for the init: pairs of
-    /// the place in `plan.join` and the file.
+    /// Joins what the parent has to, and opens the rest for the init.
     ///
     /// # Errors
     /// A namespace file that cannot be opened or joined, with its pointer.
-    pub fn enter(plan: &NamespacePlan) -> Result<(Entered, Vec<(usize, OwnedFd)>), LaunchError> {
+    pub fn enter(plan: &NamespacePlan) -> Result<(Entered, ToJoin), LaunchError> {
         let mut entered = Entered(Vec::new());
-        let mut left = Vec::new();
-        let of_parent = NEWPID | if plan.makes(NEWUSER) { RETURNABLE } else { 0 };
+        let mut left = ToJoin {
+            namespaces: Vec::new(),
+            pid: None,
+        };
+        let of_parent = if plan.makes(NEWUSER) {
+            NEWPID | RETURNABLE
+        } else {
+            0
+        };
         for (index, join) in plan.join.iter().enumerate() {
             let file = open(&join.path).map_err(|errno| error(join, "open", errno))?;
-            if join.flag & of_parent == 0 {
-                left.push((index, file));
+            let by_init = join.flag & of_parent == 0;
+            if by_init && join.flag == NEWPID {
+                // The user namespace comes first in the plan.
+                let user = left.namespaces.first().map(|(_, file)| file);
+                if user_can_join(plan, user, &file) {
+                    left.pid = Some(file);
+                    continue;
+                }
+            } else if by_init {
+                left.namespaces.push((index, file));
                 continue;
             }
             let own = KINDS
@@ -65,6 +90,19 @@ impl Entered {
         }
         Ok(())
     }
+}
+
+/// Whether the init can join the pid namespace from the user namespace that it joins.
+fn user_can_join(plan: &NamespacePlan, user: Option<&OwnedFd>, pid: &OwnedFd) -> bool {
+    if !plan.has(NEWUSER) {
+        return true;
+    }
+    let same = |user: &OwnedFd| -> crate::sys::Result<bool> {
+        let owner = rustix::fs::fstat(owner_of_namespace(pid.as_fd())?)?;
+        let user = rustix::fs::fstat(user)?;
+        Ok((owner.st_dev, owner.st_ino) == (user.st_dev, user.st_ino))
+    };
+    user.is_some_and(|user| same(user).unwrap_or(false))
 }
 
 fn open(path: &CString) -> crate::sys::Result<OwnedFd> {

@@ -50,7 +50,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let text = config::read(dir.as_fd(), "config.json")
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
     let spec = config::parse(&text)?;
-    if joins_pid_namespace(&spec) {
+    if may_show_itself(&spec) {
         own_copy::ensure()?;
     }
     for warning in config::check(&spec)? {
@@ -93,6 +93,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         ignored_signals: 0,
         hooks_ran: false,
         pid_file: false,
+        second_to_come: false,
     };
     match attempt.go(cgroupfs, &cgroup_plan, cgroup_mounts) {
         Ok(console) => attempt.finish(console),
@@ -103,13 +104,15 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
 }
 
-fn joins_pid_namespace(spec: &Spec<'_>) -> bool {
-    spec.linux
-        .iter()
-        .flat_map(|linux| &linux.namespaces)
-        .any(|namespace| {
-            namespace.kind == "pid" && namespace.path.as_deref().is_some_and(|p| !p.is_empty())
-        })
+/// Whether processes of a container may see the init before it is the stub: with a user
+/// namespace, a pid namespace that is joined may have to be joined before the clone.
+fn may_show_itself(spec: &Spec<'_>) -> bool {
+    let namespaces = || spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    let joined = |path: &Option<config::spec::Text<'_>>| {
+        path.as_deref().is_some_and(|path| !path.is_empty())
+    };
+    namespaces().any(|n| n.kind == "pid" && joined(&n.path))
+        && namespaces().any(|n| n.kind == "user")
 }
 
 /// `linux.seccomp`.

@@ -91,6 +91,7 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
     };
     let flag = |on: bool, flag: u32| if on { flag } else { 0 };
     block.flags = flag(extras.wait, abi::FLAG_WAIT)
+        | flag(process.terminal, abi::FLAG_TERMINAL)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS);
     let sets = &process.capabilities;

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::attempt::{Attempt, waitid_exited};
 use super::send::{connect, send_fd};
@@ -23,12 +23,10 @@ impl Attempt<'_> {
         cgroup: &Cgroup,
     ) -> Result<(), LaunchError> {
         let answer = tty::receive(channel).doing("hear from the init", "")?;
-        let (_, first) = self.child()?;
         match answer {
             Some((message, Some(pidfd))) if message.tag == abi::TAG_INIT => {
-                let _ = waitid_exited(first);
                 let pid = pid_of(&pidfd).doing("find the pid of the init", "")?;
-                self.child = Some((pid, pidfd));
+                self.replace_child(pid, pidfd)?;
                 let met = Message::new(abi::TAG_MAPPED, 0, 0, 0);
                 let _ = stub::send(channel.as_fd(), &met);
                 Ok(())
@@ -38,6 +36,35 @@ impl Attempt<'_> {
             )),
             _ => self.channel_closed(None).map(drop),
         }
+    }
+
+    /// The stub goes on as another process in the pid namespace that it has joined.
+    fn meet_in_pid_namespace(
+        &mut self,
+        pid: i32,
+        channel: &OwnedFd,
+        (cgroup, cgroup_plan): (&Cgroup, &CgroupPlan),
+    ) -> Result<(), LaunchError> {
+        // It is this process's child and not reaped: the number stands for nobody else.
+        let pid = Pid::from_raw(pid).ok_or(Errno::SRCH);
+        let found = pid.and_then(|pid| Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)));
+        let (pid, pidfd) = found.doing("open the container's init", "")?;
+        self.replace_child(pid, pidfd)?;
+        cgroup.apply(cgroup_plan)?;
+        self.record_pid()?;
+        self.write_pid_file()?;
+        let met = Message::new(abi::TAG_MAPPED, 0, 0, 0);
+        // An init that has died meanwhile is noticed by the next receive.
+        let _ = stub::send(channel.as_fd(), &met);
+        Ok(())
+    }
+
+    /// Takes another process for the init; the one that made it ends.
+    fn replace_child(&mut self, pid: Pid, pidfd: OwnedFd) -> Result<(), LaunchError> {
+        let (_, first) = self.child()?;
+        let _ = waitid_exited(first);
+        self.child = Some((pid, pidfd));
+        Ok(())
     }
 
     /// Answers the init until the container is set up; gives the terminal's master
@@ -82,6 +109,9 @@ impl Attempt<'_> {
                 abi::TAG_LISTENER => {
                     self.send_listener(message.value)?;
                     go(0);
+                }
+                abi::TAG_INIT => {
+                    self.meet_in_pid_namespace(message.value, channel, (cgroup, cgroup_plan))?;
                 }
                 abi::TAG_READY => return Ok(console),
                 abi::TAG_FAILED => {

@@ -14,15 +14,20 @@ use crate::sys::process::set_controlling_terminal;
 use crate::sys::stub::abi::TAG_CONSOLE;
 use crate::sys::{Errno, Result, stub};
 
-/// Makes a terminal, binds it to /dev/console, makes it the session's and the
-/// standard streams', and sends the master side to the parent.
+/// Makes a terminal, binds it to /dev/console, makes it the standard streams' and, if
+/// the caller leads one, the session's, and sends the master side to the parent.
 ///
 /// Everything goes by the descriptor that was checked: the image may have links
 /// in /dev (CVE-2025-52565, CVE-2026-88264).
 ///
 /// # Errors
 /// The first system call that fails.
-pub fn set_up(root: BorrowedFd<'_>, process: &ProcessPlan, channel: BorrowedFd<'_>) -> Result<()> {
+pub fn set_up(
+    root: BorrowedFd<'_>,
+    process: &ProcessPlan,
+    leads_session: bool,
+    channel: BorrowedFd<'_>,
+) -> Result<()> {
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let master = resolve::open(root, c"dev/pts/ptmx", flags)?;
     let stat = rustix::fs::fstat(&master)?;
@@ -53,7 +58,9 @@ pub fn set_up(root: BorrowedFd<'_>, process: &ProcessPlan, channel: BorrowedFd<'
     let console = resolve::handle_or_make(root, c"dev/console", Make::File)?;
     attach(clone_tree(&terminal, false)?, &console)?;
 
-    set_controlling_terminal(terminal.as_fd())?;
+    if leads_session {
+        set_controlling_terminal(terminal.as_fd())?;
+    }
     use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
     dup2_stdin(&terminal)?;
     dup2_stdout(&terminal)?;

@@ -5,6 +5,7 @@
 //! volume could have put something else there.
 
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -26,12 +27,29 @@ pub fn new_mount<'s>(
     let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
     let context = ShortLived::from(context);
     for (key, value) in settings {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(&context, key, value)?,
-            None => rustix::mount::fsconfig_set_flag(&context, key)?,
-        }
+        set(&context, key, value)?;
     }
-    rustix::mount::fsconfig_create(&context)?;
+    mount_of(&context, attr)
+}
+
+/// Sets one option of a file system to be.
+///
+/// # Errors
+/// fsconfig(2).
+pub fn set(context: impl AsFd, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    match value {
+        Some(value) => rustix::mount::fsconfig_set_string(context.as_fd(), key, value),
+        None => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
+    }
+}
+
+/// The mount of a file system whose options are set.
+///
+/// # Errors
+/// fsconfig(2), fsmount(2).
+pub fn mount_of(context: impl AsFd, attr: u64) -> Result<ShortLived> {
+    rustix::mount::fsconfig_create(context.as_fd())?;
     let attr = MountAttrFlags::from_bits_retain(attr as u32);
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attr).map(ShortLived::from)
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
+        .map(ShortLived::from)
 }

@@ -5,23 +5,47 @@
 //! (SECURITY-RULES 2; CVE-2019-16884, CVE-2025-52881). When the container has a
 //! procfs of its own on /proc, that very mount serves before it is attached.
 
-use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::detached::new_mount;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::DupFlags;
+use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::sys::Result;
+use super::detached::{mount_of, set};
+use crate::sys::clone::{Cloned, clone3_sharing_files};
 use crate::sys::fd::ShortLived;
+use crate::sys::process::{exit_now, setns};
+use crate::sys::{Errno, Result};
 
-/// A procfs of the pid namespace that the caller is in.
+const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+
+/// A procfs of the container's pid namespace.
 pub struct Procfs {
+    /// A pid namespace that the caller is not in: it is entered last of all.
+    pid_namespace: Option<OwnedFd>,
     mount: Option<ShortLived>,
 }
 
 impl Procfs {
-    /// None yet: it is made when it is first needed.
-    pub const fn new() -> Procfs {
-        Procfs { mount: None }
+    /// None yet: it is made when it is first needed. It shows `pid_namespace`, or the
+    /// caller's.
+    pub const fn new(pid_namespace: Option<OwnedFd>) -> Procfs {
+        Procfs {
+            pid_namespace,
+            mount: None,
+        }
+    }
+
+    /// Whether the pid namespace is one that the caller has not entered.
+    pub fn is_elsewhere(&self) -> bool {
+        self.pid_namespace.is_some()
+    }
+
+    /// Its mount, if it was made, and the pid namespace that is still to be entered.
+    pub fn into_parts(self) -> (Option<ShortLived>, Option<OwnedFd>) {
+        (self.mount, self.pid_namespace)
     }
 
     /// Makes one with the container's options and keeps it.
@@ -33,10 +57,14 @@ impl Procfs {
         attr: u64,
         data: &[(CString, Option<CString>)],
     ) -> Result<BorrowedFd<'_>> {
-        let settings = data
-            .iter()
-            .map(|(key, value)| (key.as_c_str(), value.as_deref()));
-        let mount: &ShortLived = self.mount.insert(new_mount(c"proc", settings, attr)?);
+        let context = match &self.pid_namespace {
+            Some(namespace) => context_of(namespace)?,
+            None => fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?.into(),
+        };
+        for (key, value) in data {
+            set(&context, key, value.as_deref())?;
+        }
+        let mount: &ShortLived = self.mount.insert(mount_of(&context, attr)?);
         Ok(mount.as_fd())
     }
 
@@ -50,15 +78,49 @@ impl Procfs {
             return self.mount(attr, &[]);
         }
         // The branch above has filled it.
-        self.mount
-            .as_ref()
-            .map(AsFd::as_fd)
-            .ok_or(crate::sys::Errno::BADF)
+        self.mount.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
     }
 }
 
-impl Default for Procfs {
-    fn default() -> Self {
-        Procfs::new()
+/// A procfs to be of another pid namespace. Linux 6.17 has an option for it.
+fn context_of(namespace: &OwnedFd) -> Result<ShortLived> {
+    let context: ShortLived = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?.into();
+    match fsconfig_set_fd(&context, c"pidns", namespace) {
+        Err(Errno::INVAL) => context_from_inside(namespace),
+        result => result.map(|()| context),
+    }
+}
+
+/// Before, a procfs shows the namespace of the process that opens it: a helper does
+/// that in there and is gone at once.
+fn context_from_inside(namespace: &OwnedFd) -> Result<ShortLived> {
+    const OWN: &CStr = c"/proc/self/ns/pid";
+    let own = rustix::fs::openat(CWD, OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // A number for the helper to put its descriptor at.
+    let mut context = rustix::io::fcntl_dupfd_cloexec(namespace, 0)?;
+    setns(namespace.as_fd(), NEWPID)?;
+    let pidfd = match clone3_sharing_files() {
+        Ok(Cloned::Child) => {
+            let opened = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)
+                .and_then(|opened| rustix::io::dup3(&opened, &mut context, DupFlags::CLOEXEC));
+            exit_now(opened.map_or_else(Errno::raw_os_error, |()| 0))
+        }
+        Ok(Cloned::Parent { pidfd, .. }) => pidfd,
+        Err(errno) => {
+            setns(own.as_fd(), NEWPID)?;
+            return Err(errno);
+        }
+    };
+    let status = loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            result => break result?,
+        }
+    };
+    setns(own.as_fd(), NEWPID)?;
+    match status.and_then(|status| status.exit_status()) {
+        Some(0) => Ok(context.into()),
+        Some(errno) => Err(Errno::from_raw_os_error(errno)),
+        None => Err(Errno::SRCH),
     }
 }

@@ -15,6 +15,19 @@ pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) }).map(drop)
 }
 
+/// The user namespace that owns a namespace (ioctl_ns(2)).
+///
+/// # Errors
+/// ioctl(2). `EPERM` if it lies outside the caller's own.
+pub fn owner_of_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const NS_GET_USERNS: u64 = 0xb701;
+    // SAFETY: the call takes no argument and returns a new descriptor.
+    let fd =
+        check(unsafe { libc::syscall(libc::SYS_ioctl, namespace.as_raw_fd(), NS_GET_USERNS, 0) })?;
+    // SAFETY: the kernel just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// unshare(2) of namespaces (`CLONE_NEW*`). Never of descriptors or memory,
 /// which is what makes rustix's wrapper unsafe.
 ///

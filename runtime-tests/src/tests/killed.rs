@@ -16,6 +16,7 @@ tests!("killed":
     at_each_system_call_of_kill as Long,
     at_each_system_call_of_delete as Long,
     at_each_system_call_of_a_process_that_create_starts as Long,
+    at_each_system_call_of_create_in_a_joined_pid_namespace as Long,
     the_waiting_init_can_be_killed_and_deleted,
 );
 
@@ -95,11 +96,23 @@ fn strace(ctx: &Ctx, follow: bool, options: &[String]) -> Outcome<Vec<String>> {
 struct Stage<'a> {
     verb: &'a [&'a str],
     prepare: &'a dyn Fn(&Bundle) -> Outcome,
+    /// A pid namespace to join.
+    pid_namespace: Option<&'a str>,
+}
+
+impl Stage<'_> {
+    fn bundle<'a>(&self, ctx: &'a Ctx) -> Outcome<Bundle<'a>> {
+        let b = Bundle::new(ctx)?.args(&SLEEP);
+        Ok(match self.pid_namespace {
+            Some(path) => b.namespace("pid", Some(path)),
+            None => b,
+        })
+    }
 }
 
 /// The system calls of a verb with how often each is made.
 fn calls(ctx: &Ctx, follow: bool, stage: &Stage) -> Outcome<BTreeMap<String, usize>> {
-    let b = Bundle::new(ctx)?.args(&SLEEP);
+    let b = stage.bundle(ctx)?;
     (stage.prepare)(&b)?;
     verb(ctx, &b, stage)?
         .within(&strace(ctx, follow, &[])?)
@@ -152,7 +165,7 @@ fn at_each_system_call(ctx: &Ctx, follow: bool, stage: &Stage) -> Outcome {
     let end = Instant::now() + Duration::from_secs(100);
     let mut tried = 0;
     for (name, number) in moments.iter().step_by(step) {
-        let b = Bundle::new(ctx)?.args(&SLEEP);
+        let b = stage.bundle(ctx)?;
         (stage.prepare)(&b)?;
         let inject = format!("inject={name}:signal=KILL:when={number}");
         let wrapper = strace(
@@ -196,6 +209,7 @@ fn at_each_system_call_of_create(ctx: &Ctx) -> Outcome {
         &Stage {
             verb: &["create"],
             prepare: &nothing,
+            pid_namespace: None,
         },
     )
 }
@@ -207,6 +221,7 @@ fn at_each_system_call_of_start(ctx: &Ctx) -> Outcome {
         &Stage {
             verb: &["start"],
             prepare: &created,
+            pid_namespace: None,
         },
     )
 }
@@ -218,6 +233,7 @@ fn at_each_system_call_of_kill(ctx: &Ctx) -> Outcome {
         &Stage {
             verb: &["kill"],
             prepare: &running,
+            pid_namespace: None,
         },
     )
 }
@@ -229,6 +245,7 @@ fn at_each_system_call_of_delete(ctx: &Ctx) -> Outcome {
         &Stage {
             verb: &["delete", "--force"],
             prepare: &running,
+            pid_namespace: None,
         },
     )
 }
@@ -240,6 +257,22 @@ fn at_each_system_call_of_a_process_that_create_starts(ctx: &Ctx) -> Outcome {
         &Stage {
             verb: &["create"],
             prepare: &nothing,
+            pid_namespace: None,
+        },
+    )
+}
+
+fn at_each_system_call_of_create_in_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?.args(&SLEEP).detach()?;
+    let path = format!("/proc/{}/ns/pid", pause.pid()?);
+    ctx.stays();
+    at_each_system_call(
+        ctx,
+        true,
+        &Stage {
+            verb: &["create"],
+            prepare: &nothing,
+            pid_namespace: Some(&path),
         },
     )
 }

@@ -13,6 +13,12 @@ tests!("namespaces":
     the_loopback_of_a_new_network_is_up,
     a_container_joins_the_namespaces_of_another,
     a_pid_namespace_is_joined_without_being_its_first_process,
+    the_first_process_in_a_joined_pid_namespace_leads_a_session,
+    the_state_and_the_pid_file_name_the_process_in_a_joined_pid_namespace,
+    a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace,
+    a_pid_namespace_that_has_ended_is_one_clear_line,
+    user_and_pid_namespaces_of_another_container_are_joined_together,
+    a_pid_namespace_is_joined_from_a_new_user_namespace,
     a_joined_user_namespace_keeps_its_mapping,
     a_new_cgroup_namespace_shows_the_container_as_root,
     hostname_is_set,
@@ -128,6 +134,124 @@ fn a_pid_namespace_is_joined_without_being_its_first_process(ctx: &Ctx) -> Outco
     );
     check!(facts.0["pid"] != json!(1), "pid 1 of a joined namespace");
     pause.status_is("running")
+}
+
+/// A container that sleeps, and the path of its pid namespace.
+fn neighbour(ctx: &Ctx) -> Outcome<(crate::container::Container<'_>, String)> {
+    let pause = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/pid", pause.pid()?);
+    Ok((pause, path))
+}
+
+fn the_first_process_in_a_joined_pid_namespace_leads_a_session(ctx: &Ctx) -> Outcome {
+    let (_pause, path) = neighbour(ctx)?;
+    // Fields 5 and 6 of stat: process group and session, 0 if they are of another namespace.
+    let said = Bundle::new(ctx)?
+        .namespace("pid", Some(&path))
+        .says("read -r pid rest < /proc/self/stat; cut -d' ' -f1,5,6 /proc/$$/stat")?;
+    let ids: Vec<&str> = said.split_whitespace().collect();
+    check!(
+        ids.len() == 3 && ids[0] == ids[1] && ids[0] == ids[2],
+        "pid, group and session: {said:?}"
+    );
+    Ok(())
+}
+
+fn the_state_and_the_pid_file_name_the_process_in_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    let (_pause, path) = neighbour(ctx)?;
+    let file = ctx.dir.join("pid");
+    let c = Bundle::new(ctx)?
+        .namespace("pid", Some(&path))
+        .args(&["/bin/sleep", "1000"])
+        .create_with(&["--pid-file", &file.to_string_lossy()])?;
+    let pid = c.pid()?;
+    check_eq!(std::fs::read_to_string(&file)?, pid.to_string(), "pid file");
+    check_eq!(
+        std::fs::read_link(format!("/proc/{pid}/ns/pid"))?,
+        std::fs::read_link(&path)?,
+        "the process's own pid namespace"
+    );
+    c.start()?;
+    check_eq!(c.pid()?, pid, "pid after the start");
+    c.kill("KILL")?;
+    c.wait_status("stopped")
+}
+
+fn a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    let (_pause, path) = neighbour(ctx)?;
+    Bundle::new(ctx)?
+        .namespace("pid", Some(&path))
+        .set("/linux/resources/pids", json!({"limit": 1}))
+        .args(&["/bin/true"])
+        .run()?
+        .ok()?;
+    Ok(())
+}
+
+fn a_pid_namespace_that_has_ended_is_one_clear_line(ctx: &Ctx) -> Outcome {
+    let (pause, path) = neighbour(ctx)?;
+    // The file outlives the namespace's processes.
+    let kept = ctx.dir.join("pidns");
+    std::fs::write(&kept, "")?;
+    ctx.host(&["mount", "--bind", &path, &kept.to_string_lossy()])
+        .run()?
+        .ok()?;
+    pause.delete_force()?.ok()?;
+    ctx.stays();
+    let refused = Bundle::new(ctx)?
+        .namespace("pid", Some(&kept.to_string_lossy()))
+        .create_refused();
+    ctx.host(&["umount", &kept.to_string_lossy()]).run()?.ok()?;
+    let output = refused?.says(&["its first process has ended"])?;
+    check!(
+        output.stderr.contains("/linux/namespaces/") && output.stderr.contains("/path"),
+        "no pointer: {}",
+        output.stderr
+    );
+    ctx.nothing_left()
+}
+
+fn user_and_pid_namespaces_of_another_container_are_joined_together(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let pid = pause.pid()?;
+    let mut b = Bundle::new(ctx)?;
+    for kind in ["user", "pid"] {
+        b = b.namespace(kind, Some(&format!("/proc/{pid}/ns/{kind}")));
+    }
+    let facts = b.facts()?;
+    for kind in ["user", "pid"] {
+        check_eq!(
+            facts.namespace(kind)?,
+            std::fs::read_link(format!("/proc/{pid}/ns/{kind}"))?.to_string_lossy(),
+            "{kind}"
+        );
+    }
+    Ok(())
+}
+
+fn a_pid_namespace_is_joined_from_a_new_user_namespace(ctx: &Ctx) -> Outcome {
+    let (_pause, path) = neighbour(ctx)?;
+    let facts = Bundle::new(ctx)?
+        .user_namespace()
+        .namespace("pid", Some(&path))
+        // A procfs of a pid namespace that it does not own cannot be mounted from there.
+        .set(
+            "/mounts",
+            json!([
+                {"destination": "/proc", "source": "/proc", "options": ["rbind", "ro"]},
+                {"destination": "/dev", "type": "tmpfs", "options": ["mode=755"]},
+            ]),
+        )
+        .facts()?;
+    check_eq!(
+        facts.namespace("pid")?,
+        std::fs::read_link(&path)?.to_string_lossy(),
+        "pid"
+    );
+    Ok(())
 }
 
 fn a_joined_user_namespace_keeps_its_mapping(ctx: &Ctx) -> Outcome {

@@ -22,6 +22,7 @@ tests!("terminal":
     the_pty_carries_input_and_output,
     console_size_is_applied,
     the_console_is_the_controlling_terminal,
+    the_console_is_the_controlling_terminal_in_a_joined_pid_namespace,
     dev_console_is_the_pty,
     the_pty_belongs_to_the_containers_user,
     a_terminal_works_in_a_user_namespace,
@@ -150,6 +151,17 @@ fn the_console_is_the_controlling_terminal(ctx: &Ctx) -> Outcome {
         screen.text
     );
     Ok(())
+}
+
+fn the_console_is_the_controlling_terminal_in_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/pid", pause.pid()?);
+    let b = with_terminal(ctx)?
+        .namespace("pid", Some(&path))
+        .shell("echo into-tty > /dev/tty; sleep 1; echo still-there");
+    let (_, _, mut screen) = start(ctx, &b)?;
+    screen.wait("into-tty")?;
+    screen.wait("still-there")
 }
 
 fn dev_console_is_the_pty(ctx: &Ctx) -> Outcome {

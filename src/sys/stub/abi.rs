@@ -94,6 +94,9 @@ pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.
 pub const FLAG_LISTENER: u32 = 16;
 
+/// Standard input is the terminal of the session to be.
+pub const FLAG_TERMINAL: u32 = 32;
+
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;
 
@@ -139,7 +142,8 @@ pub const TAG_MAPPED: u32 = 1;
 pub const TAG_GO: u32 = 2;
 /// Init to runtime: the device nodes are made, their rules may be set.
 pub const TAG_DEVICES: u32 = 8;
-/// First process of two to runtime: the init's pidfd comes with this message.
+/// First process of two to runtime: the init's pidfd comes with this message, or
+/// `value` is its pid.
 pub const TAG_INIT: u32 = 9;
 /// Init to runtime: run the prestart and createRuntime hooks now.
 pub const TAG_HOOKS: u32 = 3;
@@ -201,6 +205,8 @@ stages! {
     JoinCgroup = "join the cgroup",
     /// Joining a namespace.
     JoinNamespace = "join the namespace",
+    /// Joining a pid namespace, which takes a second process.
+    JoinPidNamespace = "join the pid namespace",
     /// Making a namespace.
     MakeNamespace = "make the namespace",
     /// The parent died or spoke out of turn.

@@ -62,6 +62,7 @@ mod numbers {
     pub const NR_LSEEK: usize = 8;
     pub const NR_MMAP: usize = 9;
     pub const NR_RT_SIGACTION: usize = 13;
+    pub const NR_IOCTL: usize = 16;
     pub const NR_GETPID: usize = 39;
     pub const NR_CLONE: usize = 56;
     pub const NR_EXECVE: usize = 59;
@@ -80,6 +81,7 @@ mod numbers {
     pub const NR_PPOLL: usize = 271;
     pub const NR_DUP3: usize = 292;
     pub const NR_PIPE2: usize = 293;
+    pub const NR_SETNS: usize = 308;
     pub const NR_SECCOMP: usize = 317;
     pub const NR_MEMFD_CREATE: usize = 319;
     pub const NR_CLOSE_RANGE: usize = 436;
@@ -90,6 +92,7 @@ mod numbers {
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod numbers {
     pub const NR_DUP3: usize = 24;
+    pub const NR_IOCTL: usize = 29;
     pub const NR_OPENAT: usize = 56;
     pub const NR_CLOSE: usize = 57;
     pub const NR_PIPE2: usize = 59;
@@ -113,6 +116,7 @@ mod numbers {
     pub const NR_CLONE: usize = 220;
     pub const NR_EXECVE: usize = 221;
     pub const NR_MMAP: usize = 222;
+    pub const NR_SETNS: usize = 268;
     pub const NR_SECCOMP: usize = 277;
     pub const NR_MEMFD_CREATE: usize = 279;
     pub const NR_CLOSE_RANGE: usize = 436;

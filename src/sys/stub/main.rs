@@ -7,12 +7,15 @@
 //! runtime's memory is given back before the wait. Its data ([`abi::Block`])
 //! follows its image in the same memfd.
 //!
-//! Story: map the data, hide every descriptor from the program, set labels,
+//! Story: map the data, hide every descriptor from the program, join, set labels,
 //! credentials and the filter, say READY, wait on the fifo, run the
 //! startContainer hooks, execve. It is built by build.rs.
 //!
-//! argv: `corten-init:DATA:OFFSET:CHANNEL:FIFO:PROC:SIZE`, the program's path, the
-//! program's argv. DATA, CHANNEL, FIFO and PROC are descriptors; OFFSET and SIZE
+//! A pid namespace that exists is joined here and not before: what is seen in it has
+//! the container's root, no foreign descriptor and this image.
+//!
+//! argv: `corten-init:DATA:OFFSET:CHANNEL:FIFO:PROC:PIDNS:SIZE`, the program's path, the
+//! program's argv. DATA, CHANNEL, FIFO, PROC and PIDNS are descriptors; OFFSET and SIZE
 //! say where the block lies in DATA.
 #![no_std]
 #![no_main]
@@ -34,6 +37,7 @@ pub struct Context {
     channel: i32,
     fifo: i32,
     proc_dir: i32,
+    pid_namespace: i32,
     /// Where a failure is told: the channel, and the fifo once it is open.
     report_to: i32,
 }
@@ -113,6 +117,7 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
     let channel = number(&mut text);
     let fifo = number(&mut text);
     let proc_dir = number(&mut text);
+    let pid_namespace = number(&mut text);
     let size = number(&mut text);
 
     let base = mmap_private(data, size as usize, offset as usize);
@@ -134,6 +139,7 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
         channel,
         fifo,
         proc_dir,
+        pid_namespace,
         report_to: channel,
     };
     run(context, path, program, envp)
@@ -142,6 +148,9 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
     // Before Linux 5.11 it cannot mark descriptors; then none may be given away.
     c.check(close_range_cloexec(c.block.close_from), Stage::Descriptors);
+    if c.pid_namespace >= 0 {
+        enter_pid_namespace(&c);
+    }
     write_labels(&c);
     if c.proc_dir >= 0 {
         // No directory stays open while this waits among the container's processes.
@@ -174,6 +183,29 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     }
     message.len = length as u32;
     c.fail_with(&mut message)
+}
+
+/// Goes on as a sibling in the pid namespace; the process that was here ends.
+fn enter_pid_namespace(c: &Context) {
+    let stage = Stage::JoinPidNamespace;
+    c.check(join_pid_namespace(c.pid_namespace), stage);
+    close(c.pid_namespace);
+    let pid = c.check(fork_sibling(), stage);
+    if pid > 0 {
+        let mut message = Message::new(TAG_INIT, 0, 0, pid as i32);
+        write(c.channel, (&raw mut message).cast(), MESSAGE_HEAD);
+        exit(0);
+    }
+    // Not before the runtime knows this process. Its death ends it too.
+    // A session has to begin in here too, and its terminal with it.
+    setsid();
+    if c.block.flags & FLAG_TERMINAL != 0 {
+        c.check(set_controlling_terminal(0), Stage::Console);
+    }
+    let mut message = Message::new(0, 0, 0, 0);
+    if read(c.channel, (&raw mut message).cast(), MESSAGE_HEAD) <= 0 {
+        exit(255);
+    }
 }
 
 /// Waits for the byte that `start` writes. The descriptor is open for writing too:

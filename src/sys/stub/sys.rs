@@ -32,6 +32,9 @@ const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 const SIGCHLD: usize = 17;
 pub const SIGKILL: usize = 9;
 const CLONE_PIDFD: usize = 0x1000;
+const CLONE_PARENT: usize = 0x8000;
+const CLONE_NEWPID: usize = 0x2000_0000;
+const TIOCSCTTY: usize = 0x540e;
 const WEXITED: usize = 4;
 const P_PIDFD: usize = 3;
 pub const POLLIN: i16 = 1;
@@ -198,6 +201,11 @@ pub fn setsid() {
     syscall(NR_SETSID, [0; 6]);
 }
 
+/// Makes the terminal `fd` the session's.
+pub fn set_controlling_terminal(fd: i32) -> isize {
+    syscall(NR_IOCTL, [fd as usize, TIOCSCTTY, 0, 0, 0, 0])
+}
+
 pub fn getpid() -> isize {
     syscall(NR_GETPID, [0; 6])
 }
@@ -215,6 +223,16 @@ pub fn fork(pidfd: &mut i32) -> isize {
             0,
         ],
     )
+}
+
+/// Forks a sibling: its parent is the caller's, which keeps it and gets its SIGCHLD.
+pub fn fork_sibling() -> isize {
+    syscall(NR_CLONE, [CLONE_PARENT | SIGCHLD, 0, 0, 0, 0, 0])
+}
+
+/// Joins a pid namespace, for the children to come.
+pub fn join_pid_namespace(fd: i32) -> isize {
+    syscall(NR_SETNS, [fd as usize, CLONE_NEWPID, 0, 0, 0, 0])
 }
 
 /// Waits for the child and gives its wait status: (code, status) of siginfo.
