@@ -1,6 +1,5 @@
 //! A launch under way: what is made in which order, and taken back if it fails.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -9,6 +8,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::Init;
 use super::namespaces::Entered;
+use super::program::Program;
 use super::send::{connect, send_fd};
 use super::{
     Doing, LaunchError, Launched, Request, hooks, ids, parent, pid_file, sources, stub_data,
@@ -24,7 +24,6 @@ use crate::plan::namespaces::CLONE_NEWTIME;
 use crate::plan::{self, CgroupMounts, Plan, seccomp};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
-use crate::sys::process::PointerArray;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::{Errno, stub};
 
@@ -168,15 +167,13 @@ impl Attempt<'_> {
         )
         .doing("make a socket pair", "")?;
         let (root_tree, trees) = sources::open(plan)?;
-        let mut argv = vec![CString::default()];
-        argv.extend(plan.process.args.iter().cloned());
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
         self.second_to_come = joined.pid.is_some();
         let hooks = &self.spec.hooks;
         let init = Init {
             plan,
             channel: theirs,
-            memfd,
+            program: Program::new(&plan.process, &plan.scheduling, memfd),
             fifo,
             cgroup,
             namespaces: joined.namespaces,
@@ -186,11 +183,6 @@ impl Attempt<'_> {
             root_tree,
             trees,
             cgroup_mounts,
-            argv: PointerArray::new(1, argv),
-            envp: PointerArray::new(
-                usize::from(plan.process.needs_home),
-                plan.process.env.clone(),
-            ),
             keyring: (!self.request.no_new_keyring)
                 .then(|| plan::path::c_string(format!("_ses.{}", self.request.id))),
             no_pivot: self.request.no_pivot,

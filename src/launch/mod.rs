@@ -30,6 +30,7 @@ mod namespaces;
 mod own_copy;
 mod parent;
 mod pid_file;
+mod program;
 mod send;
 mod sources;
 pub mod start;

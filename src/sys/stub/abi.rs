@@ -93,9 +93,11 @@ pub const FLAG_NO_NEW_PRIVS: u32 = 2;
 pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.
 pub const FLAG_LISTENER: u32 = 16;
-
 /// Standard input is the terminal of the session to be.
 pub const FLAG_TERMINAL: u32 = 32;
+
+/// In place of a pid namespace's descriptor: the process's children are born in it.
+pub const PID_NAMESPACE_JOINED: i32 = -2;
 
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;
