@@ -5,7 +5,7 @@
 //! code, and tells a failure as numbers; the parent finds the words.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::DumpableBehavior;
@@ -80,11 +80,7 @@ impl Init<'_> {
     fn enter_cgroup(&mut self) -> Step {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
-        self.cgroup.join().map_err(|(index, errno)| Failure {
-            stage: Stage::JoinCgroup,
-            index: index as u32,
-            errno: errno.raw_os_error(),
-        })?;
+        join_cgroup(self.cgroup)?;
         match self.second_clone {
             Some(flags) => self.clone_again(flags),
             None => Ok(()),
@@ -222,7 +218,7 @@ impl Init<'_> {
         // The last that opens a device: while the rules are set, none can be.
         if plan.process.terminal {
             let lead = !procfs.is_elsewhere();
-            tty::set_up(root, &plan.process, lead, self.channel.as_fd()).at(Stage::Console)?;
+            self.make_terminal(root, lead).at(Stage::Console)?;
         }
         self.before_pivot()?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
@@ -245,6 +241,12 @@ impl Init<'_> {
             rootfs::mounts::set_propagation(root, flags).at(Stage::Propagation)?;
         }
         Ok(())
+    }
+
+    fn make_terminal(&self, root: BorrowedFd<'_>, leads_session: bool) -> crate::sys::Result<()> {
+        let terminal = tty::Terminal::new(root, &self.plan.process)?;
+        terminal.bind_console(root)?;
+        terminal.hand_out(leads_session, self.channel.as_fd())
     }
 
     /// What comes between the devices and the pivot: their rules, then the hooks,
@@ -318,17 +320,34 @@ impl Init<'_> {
     }
 }
 
-fn undumpable() -> Step {
+/// Joins the hierarchies of cgroup v1.
+pub fn join_cgroup(cgroup: &Cgroup) -> Step {
+    cgroup.join().map_err(|(index, errno)| Failure {
+        stage: Stage::JoinCgroup,
+        index: index as u32,
+        errno: errno.raw_os_error(),
+    })
+}
+
+/// Keeps others from looking into this process.
+pub fn undumpable() -> Step {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Dumpable)
 }
 
-fn become_root() -> Step {
+/// Takes the ids of root in a user namespace that was just entered.
+pub fn become_root() -> Step {
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Stage::BecomeRoot)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Stage::BecomeRoot)
 }
 
-fn new_keyring(name: &CStr) -> Step {
+/// The name of a container's session keyring, runc's.
+pub fn keyring_name(id: &str) -> CString {
+    crate::plan::path::c_string(format!("_ses.{id}"))
+}
+
+/// Makes the session keyring of this name, or joins it.
+pub fn new_keyring(name: &CStr) -> Step {
     match join_session_keyring(name) {
         // A kernel without keyrings has none to share either.
         Err(Errno::NOSYS) => Ok(()),

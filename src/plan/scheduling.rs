@@ -1,7 +1,8 @@
 //! `process.scheduler`, `process.ioPriority`, `linux.personality`.
 
+use crate::config::list;
 use crate::config::names::{self, position};
-use crate::config::spec::{IoPriority, Linux, Process, Scheduler};
+use crate::config::spec::{IoPriority, Linux, Process, Scheduler, Text};
 use crate::sys::process::SchedAttr;
 
 /// How the program is scheduled, and as what kind of machine it sees the host.
@@ -18,6 +19,39 @@ pub struct SchedulingPlan {
 /// Personalities of linux/personality.h.
 const PER_LINUX: u64 = 0;
 const PER_LINUX32: u64 = 8;
+
+/// The CPUs of a process that `exec` adds, one bit a CPU (`process.execCPUAffinity`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AffinityPlan {
+    /// Before it joins the container's cgroup.
+    pub initial: Option<Vec<u64>>,
+    /// After it.
+    pub last: Option<Vec<u64>>,
+}
+
+/// Plans them; the check has refused what is no list.
+pub fn affinity(process: &Process<'_>) -> AffinityPlan {
+    let plan = |list: &Option<Text<'_>>| list.as_deref().map(mask);
+    match &process.exec_cpu_affinity {
+        Some(affinity) => AffinityPlan {
+            initial: plan(&affinity.initial),
+            last: plan(&affinity.last),
+        },
+        None => AffinityPlan::default(),
+    }
+}
+
+fn mask(list: &str) -> Vec<u64> {
+    let mut mask = Vec::new();
+    for number in list::ranges(list).filter_map(Result::ok).flatten() {
+        let word = number as usize / 64;
+        if mask.len() <= word {
+            mask.resize(word + 1, 0);
+        }
+        mask[word] |= 1 << (number % 64);
+    }
+    mask
+}
 
 /// Plans them; the check has refused unknown words.
 pub fn plan(process: &Process<'_>, linux: &Linux<'_>) -> SchedulingPlan {

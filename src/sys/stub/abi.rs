@@ -205,6 +205,10 @@ stages! {
     Dumpable = "make the init undumpable",
     /// Joining a cgroup.
     JoinCgroup = "join the cgroup",
+    /// sched_setaffinity(2).
+    Affinity = "set the CPU affinity",
+    /// Joining the namespaces of a container that runs.
+    JoinContainer = "join the namespaces of the container",
     /// Joining a namespace.
     JoinNamespace = "join the namespace",
     /// Joining a pid namespace, which takes a second process.

@@ -1,0 +1,122 @@
+//! The words for a failure of a process of the container: its init, or one that `exec` adds.
+
+use crate::plan::process::ProcessPlan;
+use crate::sys::errno_text;
+use crate::sys::stub::Stage;
+use crate::sys::stub::abi::Message;
+
+/// One sentence: where in `process`, what could not be done, why.
+pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
+    let stage = Stage::from_number(message.stage).unwrap_or(Stage::Unknown);
+    let index = message.index as usize;
+    let why = errno_text(message.value);
+    let what = stage.text();
+    match stage {
+        Stage::Lookup | Stage::Exec => {
+            let name = process
+                .args
+                .first()
+                .map(|a| a.to_string_lossy())
+                .unwrap_or_default();
+            program(&name, message.value)
+        }
+        Stage::Affinity => {
+            let hint = match message.value {
+                libc::EINVAL => " (none of these CPUs is there or may be used)",
+                _ => "",
+            };
+            format!("/process/execCPUAffinity: cannot {what}: {why}{hint}")
+        }
+        Stage::Rlimit => rlimit(index, process, message.value),
+        Stage::Cwd => {
+            let cwd = process.cwd.to_string_lossy();
+            let hint = if message.value == libc::ELOOP {
+                " (it leads out of the root file system)"
+            } else {
+                ""
+            };
+            format!("/process/cwd: cannot {what} {cwd}: {why}{hint}")
+        }
+        Stage::Console => {
+            let hint = if message.value == libc::ENOENT {
+                " (a terminal needs a devpts mount on /dev/pts)"
+            } else {
+                ""
+            };
+            format!("/process/terminal: cannot {what}: {why}{hint}")
+        }
+        Stage::Uid => format!("/process/user/uid: cannot {what} {}: {why}", process.uid),
+        Stage::Gid => format!("/process/user/gid: cannot {what} {}: {why}", process.gid),
+        Stage::Groups => format!("/process/user/additionalGids: cannot {what}: {why}"),
+        Stage::Capabilities | Stage::Bounding | Stage::Ambient => {
+            format!("/process/capabilities: cannot {what}: {why}")
+        }
+        Stage::Seccomp => {
+            let hint = if message.value == libc::EACCES {
+                " (without noNewPrivileges the runtime needs CAP_SYS_ADMIN for it)"
+            } else {
+                ""
+            };
+            format!("/linux/seccomp: cannot {what}: {why}{hint}")
+        }
+        Stage::Label => {
+            let (file, value) = process
+                .labels
+                .get(index)
+                .map_or(("", ""), |(file, value)| (file.as_str(), value.as_str()));
+            // AppArmor takes a command with the profile, SELinux the bare label.
+            let (member, label, hint) = match value.strip_prefix("exec ") {
+                Some(profile) if file.contains("apparmor") => (
+                    "apparmorProfile",
+                    profile,
+                    "no profile of this name is loaded, or AppArmor is not enabled on this host",
+                ),
+                _ => (
+                    "selinuxLabel",
+                    value,
+                    "the policy has no such label, or SELinux is not enabled on this host",
+                ),
+            };
+            let hint = match message.value {
+                libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
+                _ => String::new(),
+            };
+            format!("/process/{member}: cannot {what} to \"{label}\": {why}{hint}")
+        }
+        Stage::Stub if message.value == libc::E2BIG => {
+            "/process: the arguments and the environment are too large: argument list too long"
+                .to_owned()
+        }
+        _ => format!("cannot {what}: {why}"),
+    }
+}
+
+/// The program that could not be found or run, in the words that engines match.
+pub fn program(name: &str, errno: i32) -> String {
+    let path = name.contains('/');
+    match errno {
+        libc::ENOENT if !path => format!("exec: \"{name}\": executable file not found in $PATH"),
+        libc::ENOENT => format!("exec: \"{name}\": stat {name}: no such file or directory"),
+        errno => format!("exec: \"{name}\": {}", errno_text(errno)),
+    }
+}
+
+fn rlimit(index: usize, process: &ProcessPlan, errno: i32) -> String {
+    let Some(limit) = process.rlimits.get(index) else {
+        return errno_text(errno);
+    };
+    let name = crate::config::names::RLIMITS
+        .get(limit.resource as usize)
+        .copied()
+        .unwrap_or("");
+    let hint = match errno {
+        libc::EPERM => " (raising a hard limit needs CAP_SYS_RESOURCE)",
+        _ => "",
+    };
+    format!(
+        "/process/rlimits/{index}: cannot set {name} to soft {} and hard {}: {}{hint}",
+        limit.soft,
+        limit.hard,
+        errno_text(errno)
+    )
+}
