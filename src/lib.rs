@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod container;
 pub mod launch;
+pub mod network;
 pub mod plan;
 pub mod rootfs;
 pub mod sys;

@@ -137,6 +137,7 @@ pub fn print() -> anyhow::Result<()> {
             supported_flags: seccomp::known_flags(),
         }),
         apparmor: true,
+        net_devices: true,
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

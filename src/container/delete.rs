@@ -91,6 +91,7 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
         Err(error) => return Err(error.into()),
     };
     end_init(entry, &state, force)?;
+    entry.undo_devices(&state);
     state.cgroup.remove(PATIENCE).map_err(DeleteError::Cgroup)?;
     entry.remove()?;
     Ok(Some(state))

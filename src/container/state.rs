@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::status::Status;
 use crate::cgroup;
 use crate::config::spec::{Hook, Spec};
+use crate::network;
 
 /// The record of a container. It is written before anything is made (with `pid`
 /// 0) and again when the init runs; what changes by itself (the status) is asked
@@ -42,6 +43,9 @@ pub struct State {
     /// Whether it was made by `run`, which knows no wait for `start`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub run: bool,
+    /// Network devices that are moved in, as they were on the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net_devices: Vec<network::Device>,
     /// Hooks of `start` and `delete`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<HookRecord>,

@@ -9,10 +9,11 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
 
 use super::id::Id;
 use super::state::State;
+use crate::network;
 use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, errno_text};
 
@@ -275,6 +276,32 @@ impl Entry {
             rest = &rest[written..];
         }
         Ok(())
+    }
+
+    /// Whether the launch of the container was not completed (`run`: not as far as the
+    /// files tell).
+    pub fn is_incomplete(&self, state: &State) -> bool {
+        state.run
+            || rustix::fs::accessat(&self.dir, NEW_FIFO, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Brings network devices back that an incomplete launch has moved, and lets their
+    /// namespace go. Once a launch is complete they belong to the container's namespace.
+    pub fn undo_devices(&self, state: &State) {
+        if state.net_devices.is_empty() {
+            return;
+        }
+        if self.is_incomplete(state) {
+            network::restore(self.dir(), &state.net_devices);
+        }
+        self.release_devices(state);
+    }
+
+    /// Lets the namespace go that was held while devices were moved into it.
+    pub fn release_devices(&self, state: &State) {
+        if !state.net_devices.is_empty() {
+            network::release(self.dir(), &self.path);
+        }
     }
 
     /// Removes the directory and all in it.

@@ -11,8 +11,8 @@ use super::namespaces::Entered;
 use super::program::Program;
 use super::send::{connect, send_fd};
 use super::{
-    Doing, LaunchError, Launched, Request, Running, hooks, ids, oom, parent, pid_file, sources,
-    stub_data,
+    Doing, LaunchError, Launched, Request, Running, devices, hooks, ids, oom, parent, pid_file,
+    sources, stub_data,
 };
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
@@ -115,6 +115,7 @@ impl Attempt<'_> {
             rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
                 .doing("rename the exec fifo of", &self.request.id)?;
         }
+        self.entry.release_devices(&self.state);
         Ok(console)
     }
 
@@ -175,6 +176,7 @@ impl Attempt<'_> {
         let (root_tree, trees) = sources::open(plan)?;
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
         self.second_to_come = joined.pid.is_some();
+        let network = devices::joined(plan, &joined.namespaces)?;
         let hooks = &self.spec.hooks;
         let init = Init {
             plan,
@@ -215,8 +217,11 @@ impl Attempt<'_> {
                 if second_clone.is_some() {
                     self.meet_second(&ours, cgroup)?;
                 }
-                if plan.namespaces.makes(NEWUSER) {
+                let maps = plan.namespaces.makes(NEWUSER);
+                if maps {
                     ids::map(pid, &plan.namespaces)?;
+                }
+                if self.move_devices(network)? || maps {
                     let mapped = Message::new(abi::TAG_MAPPED, 0, 0, 0);
                     // An init that has died meanwhile is noticed by the next receive.
                     let _ = stub::send(ours.as_fd(), &mapped);
@@ -356,6 +361,7 @@ impl Attempt<'_> {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
             let _ = waitid_exited(&pidfd);
         }
+        self.entry.undo_devices(&self.state);
         // One that could not be made may be another container's.
         if self.cgroup_made
             && let Err(error) = self.state.cgroup.remove(PATIENCE)

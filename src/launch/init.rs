@@ -113,6 +113,9 @@ impl Init<'_> {
             self.wait_for(abi::TAG_MAPPED)?;
             undumpable()?;
             become_root()?;
+        } else if !plan.net_devices.is_empty() {
+            // The parent moves them now.
+            self.wait_for(abi::TAG_MAPPED)?;
         }
         self.join_namespaces(!0)?;
         self.make_namespaces()?;

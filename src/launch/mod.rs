@@ -7,7 +7,7 @@
 //! cgroup: directories, what joining needs
 //! open what the init needs
 //! clone3 ─────────────────────────────────▶ join cgroup v1, namespaces
-//!                      ◀── (user namespace: waits for MAPPED)
+//!                      ◀── (user namespace, network devices: waits for MAPPED)
 //! limits, filter compiled,                  mounts, device nodes, sysctls
 //! stub's data, pid recorded
 //! device rules                   ◀─ DEVICES
@@ -23,6 +23,7 @@
 mod attempt;
 mod describe;
 mod describe_process;
+mod devices;
 pub mod exec;
 pub mod foreground;
 pub mod hooks;

@@ -10,6 +10,7 @@ use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::{State, Store};
+use crate::network;
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
@@ -82,10 +83,14 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     let cgroup_mounts = cgroup_mounts(&plan, &cgroup_plan, &cgroupfs);
     let record = cgroupfs.intend(&cgroup_plan)?;
+    let net_devices = network::find(&plan.net_devices)?;
 
     let entry = Store::new(&request.root).create(&request.id)?;
     let mut attempt = Attempt {
-        state: first_state(request, &spec, &plan, bundle_text, record),
+        state: State {
+            net_devices,
+            ..first_state(request, &spec, &plan, bundle_text, record)
+        },
         request,
         spec: &spec,
         plan: &plan,
@@ -237,6 +242,7 @@ fn first_state(
         cgroup,
         own_pid_namespace: plan.namespaces.makes(NEWPID),
         run: request.mode != LaunchMode::Create,
+        net_devices: Vec::new(),
         poststart: hook_records(&spec.hooks.poststart),
         poststop: hook_records(&spec.hooks.poststop),
         template: String::new(),

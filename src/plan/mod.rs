@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod devices;
 pub mod mounts;
 pub mod namespaces;
+pub mod network;
 pub mod options;
 pub mod path;
 pub mod process;
@@ -21,6 +22,7 @@ use crate::config::spec::{Linux, Spec};
 use devices::DevicePlan;
 use mounts::{MountPlan, What};
 use namespaces::NamespacePlan;
+use network::NetDevice;
 use path::{c_string, clean};
 use process::ProcessPlan;
 use scheduling::SchedulingPlan;
@@ -87,6 +89,8 @@ pub struct Plan {
     pub process: ProcessPlan,
     /// How it is scheduled.
     pub scheduling: SchedulingPlan,
+    /// Network devices that are moved in.
+    pub net_devices: Vec<NetDevice>,
 }
 
 /// Plans a container; `bundle` is the bundle's absolute path.
@@ -157,6 +161,7 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
             .map(|d| d.to_string()),
         process,
         scheduling,
+        net_devices: network::plan(linux),
     })
 }
 
@@ -168,7 +173,6 @@ fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigEr
         by_option || !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()
     };
     let offending = [
-        ("/linux/netDevices", !linux.net_devices.is_empty()),
         ("/linux/intelRdt", linux.intel_rdt.is_some()),
         ("/linux/memoryPolicy", linux.memory_policy.is_some()),
         ("/linux/mountLabel", linux.mount_label.is_some()),
@@ -331,7 +335,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_and_never_ignored() {
         for (linux, pointer) in [
-            (r#""netDevices":{"eth0":{}}"#, "/linux/netDevices"),
             (r#""intelRdt":{}"#, "/linux/intelRdt"),
             (
                 r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,

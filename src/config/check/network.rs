@@ -28,8 +28,13 @@ pub(super) fn check(
         require_interface_name(&place, name)?;
         if let Some(inside) = &device.name {
             require_interface_name(&place.member("name"), inside)?;
+            require_template(&place.member("name"), inside)?;
         }
         let inside = device.name.as_ref().unwrap_or(name);
+        if inside.ends_with("%d") {
+            // Each gets a number of its own.
+            continue;
+        }
         let other = devices.iter().find(|(other, other_device)| {
             *other != name && other_device.name.as_ref().unwrap_or(other) == inside
         });
@@ -40,6 +45,17 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// A name may end in `%d`, for the first number that is free.
+fn require_template(place: &Place<'_>, name: &str) -> Result<(), ConfigError> {
+    if !name.strip_suffix("%d").unwrap_or(name).contains('%') {
+        return Ok(());
+    }
+    Err(place.error(format_args!(
+        "{name:?} is not the name of a network interface (\"%\" is only allowed in a \"%d\" at the \
+         end, which stands for a free number)"
+    )))
 }
 
 /// Requires a name that the kernel takes (`dev_valid_name`).
