@@ -10,5 +10,6 @@ pub mod container;
 pub mod launch;
 pub mod network;
 pub mod plan;
+pub mod rdt;
 pub mod rootfs;
 pub mod sys;

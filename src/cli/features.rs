@@ -137,6 +137,11 @@ pub fn print() -> anyhow::Result<()> {
             supported_flags: seccomp::known_flags(),
         }),
         apparmor: true,
+        intel_rdt: IntelRdt {
+            enabled: true,
+            schemata: true,
+            monitoring: true,
+        },
         net_devices: true,
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()

@@ -93,6 +93,11 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
     end_init(entry, &state, force)?;
     entry.undo_devices(&state);
     state.cgroup.remove(PATIENCE).map_err(DeleteError::Cgroup)?;
+    match &state.rdt {
+        Some(record) if entry.is_incomplete(&state) => record.undo(),
+        Some(record) => record.remove(),
+        None => {}
+    }
     entry.remove()?;
     Ok(Some(state))
 }

@@ -8,6 +8,7 @@ use super::status::Status;
 use crate::cgroup;
 use crate::config::spec::{Hook, Spec};
 use crate::network;
+use crate::rdt;
 
 /// The record of a container. It is written before anything is made (with `pid`
 /// 0) and again when the init runs; what changes by itself (the status) is asked
@@ -46,6 +47,9 @@ pub struct State {
     /// Network devices that are moved in, as they were on the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub net_devices: Vec<network::Device>,
+    /// Its group of the resctrl file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<rdt::Record>,
     /// Hooks of `start` and `delete`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<HookRecord>,

@@ -9,7 +9,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, accessat};
 
 use super::id::Id;
 use super::state::State;
@@ -278,11 +278,10 @@ impl Entry {
         Ok(())
     }
 
-    /// Whether the launch of the container was not completed (`run`: not as far as the
-    /// files tell).
+    /// Whether the launch of the container has not come to its end. Of `run` that is not
+    /// known once its init is recorded.
     pub fn is_incomplete(&self, state: &State) -> bool {
-        state.run
-            || rustix::fs::accessat(&self.dir, NEW_FIFO, Access::EXISTS, AtFlags::empty()).is_ok()
+        state.pid == 0 || accessat(&self.dir, NEW_FIFO, Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
     /// Brings network devices back that an incomplete launch has moved, and lets their
@@ -291,7 +290,8 @@ impl Entry {
         if state.net_devices.is_empty() {
             return;
         }
-        if self.is_incomplete(state) {
+        // What `run` has completed holds no namespace any more.
+        if state.run || self.is_incomplete(state) {
             network::restore(self.dir(), &state.net_devices);
         }
         self.release_devices(state);

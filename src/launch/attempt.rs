@@ -24,6 +24,7 @@ use crate::container::template::{Filter, Template};
 use crate::container::{Entry, State, Status};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::namespaces::CLONE_NEWTIME;
+use crate::plan::rdt::RdtPlan;
 use crate::plan::{self, CgroupMounts, Plan, seccomp};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
@@ -41,6 +42,7 @@ pub(super) struct Attempt<'a> {
     pub(super) request: &'a Request,
     pub(super) spec: &'a Spec<'a>,
     pub(super) plan: &'a Plan,
+    pub(super) rdt_plan: Option<RdtPlan>,
     pub(super) entry: Entry,
     pub(super) state: State,
     pub(super) child: Option<(Pid, OwnedFd)>,
@@ -84,6 +86,8 @@ impl Attempt<'_> {
         let channel = self.clone_init(&cgroup, cgroup_mounts, &memfd, fifo)?;
 
         // While the init mounts: limits, the filter, the record.
+        // A second process that is yet to come is the first one's child and inherits it.
+        self.enter_rdt_group()?;
         if !self.second_to_come {
             // A limit of one process would forbid the second.
             cgroup.apply(cgroup_plan)?;
@@ -367,6 +371,9 @@ impl Attempt<'_> {
             && let Err(error) = self.state.cgroup.remove(PATIENCE)
         {
             log::warn!("{error}");
+        }
+        if let Some(record) = &self.state.rdt {
+            record.undo();
         }
         if let (true, Some(path)) = (self.pid_file, &self.request.pid_file) {
             let _ = std::fs::remove_file(path);

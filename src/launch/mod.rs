@@ -35,6 +35,7 @@ mod own_copy;
 mod parent;
 mod pid_file;
 mod program;
+mod rdt;
 mod send;
 mod sources;
 pub mod start;

@@ -14,6 +14,7 @@ use crate::network;
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
+use crate::rdt;
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
 
@@ -84,16 +85,23 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let cgroup_mounts = cgroup_mounts(&plan, &cgroup_plan, &cgroupfs);
     let record = cgroupfs.intend(&cgroup_plan)?;
     let net_devices = network::find(&plan.net_devices)?;
+    let rdt_plan = match &linux.intel_rdt {
+        Some(rdt) => Some(plan::rdt::plan(rdt, request.id.as_str())?),
+        None => None,
+    };
+    let rdt = rdt_plan.as_ref().map(rdt::intend).transpose()?;
 
     let entry = Store::new(&request.root).create(&request.id)?;
     let mut attempt = Attempt {
         state: State {
             net_devices,
+            rdt,
             ..first_state(request, &spec, &plan, bundle_text, record)
         },
         request,
         spec: &spec,
         plan: &plan,
+        rdt_plan,
         entry,
         child: None,
         cgroup_made: false,
@@ -243,6 +251,7 @@ fn first_state(
         own_pid_namespace: plan.namespaces.makes(NEWPID),
         run: request.mode != LaunchMode::Create,
         net_devices: Vec::new(),
+        rdt: None,
         poststart: hook_records(&spec.hooks.poststart),
         poststop: hook_records(&spec.hooks.poststop),
         template: String::new(),

@@ -12,6 +12,7 @@ pub mod network;
 pub mod options;
 pub mod path;
 pub mod process;
+pub mod rdt;
 pub mod scheduling;
 pub mod seccomp;
 
@@ -173,7 +174,6 @@ fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigEr
         by_option || !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()
     };
     let offending = [
-        ("/linux/intelRdt", linux.intel_rdt.is_some()),
         ("/linux/memoryPolicy", linux.memory_policy.is_some()),
         ("/linux/mountLabel", linux.mount_label.is_some()),
     ];
@@ -335,7 +335,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_and_never_ignored() {
         for (linux, pointer) in [
-            (r#""intelRdt":{}"#, "/linux/intelRdt"),
             (
                 r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
                 "/linux/memoryPolicy",

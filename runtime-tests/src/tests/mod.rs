@@ -16,6 +16,7 @@ mod locking;
 mod logs;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod output;
 mod process;
 mod rootfs;
@@ -31,6 +32,7 @@ pub const ALL: &[&[Test]] = &[
     foreground::TESTS,
     terminal::TESTS,
     namespaces::TESTS,
+    net_devices::TESTS,
     mounts::TESTS,
     rootfs::TESTS,
     devices::TESTS,
