@@ -127,10 +127,14 @@ impl Record {
         dir: BorrowedFd<'_>,
         pointer: &str,
     ) -> Result<(), ConfigError> {
-        write(dir, "tasks", &format!("{pid}\n")).map_err(|errno| {
-            let what = format_args!("write the process {pid} to {path}/tasks");
-            self.explained(failed(pointer, what, errno))
-        })
+        match write(dir, "tasks", &format!("{pid}\n")) {
+            // An init that has died is noticed by the next receive, with its reason.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => {
+                let what = format_args!("write the process {pid} to {path}/tasks");
+                Err(self.explained(failed(pointer, what, errno)))
+            }
+        }
     }
 
     /// The kernel's own words for what it refused, as a hint.

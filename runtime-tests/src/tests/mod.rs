@@ -19,6 +19,7 @@ mod namespaces;
 mod net_devices;
 mod output;
 mod process;
+mod rdt;
 mod rootfs;
 mod seccomp;
 mod security;
@@ -37,6 +38,7 @@ pub const ALL: &[&[Test]] = &[
     rootfs::TESTS,
     devices::TESTS,
     process::TESTS,
+    rdt::TESTS,
     inheritance::TESTS,
     capabilities::TESTS,
     seccomp::TESTS,

@@ -9,6 +9,7 @@ mod facts;
 mod hook;
 mod launch;
 mod raw;
+mod resctrl;
 
 use std::process::ExitCode;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         "threads" => acts::threads(),
         "hook" => hook::run(rest),
         "as" => launch::run(rest),
+        "resctrl" => resctrl::run(rest),
         _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),
     };
     match done {
