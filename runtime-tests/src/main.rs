@@ -14,6 +14,7 @@ mod context;
 mod facts;
 mod isolate;
 mod leaks;
+mod netns;
 mod options;
 mod outcome;
 mod procs;
