@@ -273,12 +273,11 @@ pub fn release(dir: BorrowedFd<'_>, path: &Path) {
 /// The namespace that is held, if one is.
 fn held(dir: BorrowedFd<'_>) -> Option<OwnedFd> {
     /// `NSFS_MAGIC` of linux/magic.h.
-    const NSFS: i64 = 0x6e73_6673;
+    const NSFS: rustix::fs::FsWord = 0x6e73_6673;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(dir, HELD, flags, Mode::empty()).ok()?;
     let kind = rustix::fs::fstatfs(&file).ok()?.f_type;
-    // Its type differs between architectures.
-    (i64::try_from(kind).ok() == Some(NSFS)).then_some(file)
+    (kind == NSFS).then_some(file)
 }
 
 /// A socket in another namespace; the process is back in its own afterwards.

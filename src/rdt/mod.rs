@@ -177,12 +177,11 @@ impl Record {
 /// Where resctrl is mounted.
 fn find_root() -> Result<String, ConfigError> {
     /// `RDTGROUP_SUPER_MAGIC` of linux/magic.h.
-    const RESCTRL: i64 = 0x0765_5821;
+    const RESCTRL: rustix::fs::FsWord = 0x0765_5821;
     let is_resctrl = |path: &str| {
         open_dir(path)
             .and_then(|dir| rustix::fs::fstatfs(&dir))
-            // Its type differs between architectures.
-            .is_ok_and(|stat| i64::try_from(stat.f_type).ok() == Some(RESCTRL))
+            .is_ok_and(|stat| stat.f_type == RESCTRL)
     };
     if is_resctrl(USUAL) {
         return Ok(USUAL.to_owned());
