@@ -137,6 +137,8 @@ pub fn print() -> anyhow::Result<()> {
             supported_flags: seccomp::known_flags(),
         }),
         apparmor: true,
+        selinux: true,
+        idmap: true,
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

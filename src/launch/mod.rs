@@ -26,6 +26,7 @@ mod describe_process;
 pub mod exec;
 pub mod foreground;
 pub mod hooks;
+mod idmaps;
 mod ids;
 mod init;
 mod namespaces;

@@ -9,10 +9,12 @@ pub mod cgroupfs;
 mod copy_up;
 mod detached;
 pub mod dev;
+pub mod filesystem;
 pub mod masks;
 pub mod mounts;
 mod pivot;
 mod procfs;
+mod remount;
 pub mod resolve;
 
 pub use pivot::{change_root, move_root, pivot};
