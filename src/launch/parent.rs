@@ -207,11 +207,18 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
 /// What a mount of type `cgroup` is made of here.
 fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, cgroupfs: &Cgroupfs) -> CgroupMounts {
     let host = cgroupfs.host();
-    if host.is_unified() {
-        return CgroupMounts::Unified;
-    }
     let own_namespace = plan.namespaces.has(NEWCGROUP);
     let c_string = |text: String| plan::path::c_string(text);
+    if host.is_unified() {
+        let root = host.root.display();
+        let instead = match own_namespace {
+            true => format!("{root}/{}", cgroup.path),
+            false => root.to_string(),
+        };
+        return CgroupMounts::Unified {
+            instead: c_string(instead),
+        };
+    }
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {

@@ -6,6 +6,8 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::LaunchError;
 use super::idmaps::Namespaces;
 use crate::config::ConfigError;
@@ -20,6 +22,28 @@ use crate::sys::{Errno, errno_text};
 
 /// The root file system's tree and those of the mounts, by index.
 pub type Trees = (Option<OwnedFd>, Vec<Option<OwnedFd>>);
+
+/// Lets so many trees be open at once, if the soft limit is lower. Gives the limit to go back
+/// to: the program inherits it.
+pub fn make_room(plan: &Plan) -> Option<Rlimit> {
+    /// What else the runtime has open, with some to spare.
+    const OTHERS: u64 = 64;
+    let needed = plan.mounts.len() as u64 + OTHERS;
+    // No soft limit is lower than this on any system that works.
+    if needed <= 256 {
+        return None;
+    }
+    let old = getrlimit(Resource::Nofile);
+    let soft = old.current?;
+    if soft >= needed {
+        return None;
+    }
+    let raised = Rlimit {
+        current: Some(old.maximum.map_or(needed, |hard| hard.min(needed))),
+        maximum: old.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).is_ok().then_some(old)
+}
 
 /// Makes them: all binds if root makes or joins a user namespace, else those that are to be
 /// shared with the host, which takes the word of the mount and that of the root file system;

@@ -30,7 +30,11 @@ use scheduling::SchedulingPlan;
 #[derive(Debug, PartialEq, Eq)]
 pub enum CgroupMounts {
     /// One cgroup2 file system.
-    Unified,
+    Unified {
+        /// What is bound where the kernel refuses to mount it: with a cgroup namespace the
+        /// container's own directory on the host, else the whole tree.
+        instead: CString,
+    },
     /// A tmpfs with a directory for each hierarchy.
     V1(Vec<V1Mount>),
 }

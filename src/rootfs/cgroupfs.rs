@@ -9,9 +9,9 @@ use super::detached::new_mount;
 use super::mounts::{READ_ONLY, attach, mount_on, open_tree, set_attr};
 use crate::plan::options::attr_of_flags;
 use crate::plan::{CgroupMounts, V1Mount};
-use crate::sys::Result;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_at_name};
+use crate::sys::{Errno, Result};
 
 /// Mounts what `plan` says on `target`. Gives the mount, where it is known by descriptor:
 /// always, if it is `wanted`.
@@ -26,13 +26,32 @@ pub fn mount(
     wanted: bool,
 ) -> Result<Option<ShortLived>> {
     match plan {
-        CgroupMounts::Unified if wanted => {
-            let source = std::iter::once((c"source", Some(c"cgroup")));
-            let mount = new_mount(c"cgroup2", source, attr_of_flags(flags))?;
-            attach(&mount, target)?;
-            Ok(Some(mount))
+        CgroupMounts::Unified { instead } => {
+            let mounted = if wanted {
+                let source = std::iter::once((c"source", Some(c"cgroup")));
+                new_mount(c"cgroup2", source, attr_of_flags(flags)).map(Some)
+            } else {
+                mount_on(&target, c"cgroup2", c"cgroup", flags, c"").map(|()| None)
+            };
+            let mount = match mounted {
+                // A user namespace may only mount it along with a cgroup namespace of its own.
+                Err(Errno::PERM | Errno::BUSY) => {
+                    let tree = open_tree(instead, true)?;
+                    let set = attr_of_flags(flags);
+                    let attr = MountAttr {
+                        set,
+                        ..MountAttr::default()
+                    };
+                    set_attr(&tree, false, &attr)?;
+                    Some(ShortLived::from(tree))
+                }
+                mounted => mounted?,
+            };
+            if let Some(mount) = &mount {
+                attach(mount, target)?;
+            }
+            Ok(mount)
         }
-        CgroupMounts::Unified => mount_on(target, c"cgroup2", c"cgroup", flags, c"").map(|()| None),
         CgroupMounts::V1(hierarchies) => {
             let attr = attr_of_flags(flags & !libc::MS_RDONLY);
             let settings = std::iter::once((c"mode", Some(c"755")))
