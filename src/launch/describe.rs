@@ -190,6 +190,9 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
         }
         Stage::MountFlags | Stage::Remount => {
             let hint = match errno {
+                libc::EPERM if matches!(mount.what, What::Remount { .. }) => {
+                    " (in a user namespace only the flags of a mount can be changed: remount,bind)"
+                }
                 libc::EPERM => " (a flag that it has cannot be taken away in a user namespace)",
                 libc::EINVAL if stage == Stage::Remount => " (nothing is mounted there?)",
                 _ => "",

@@ -61,8 +61,6 @@ pub enum What {
     Remount {
         /// `MS_*`.
         flags: u64,
-        /// `MS_*` that are cleared by name.
-        cleared: u64,
         /// Options of the file system.
         data: CString,
     },
@@ -186,7 +184,6 @@ impl Place<'_> {
             },
             (true, false) => What::Remount {
                 flags: options.flags,
-                cleared: options.cleared,
                 data: c_string(options.data.as_str()),
             },
             (false, true) => self.bind(options)?,
@@ -538,7 +535,6 @@ mod tests {
             plan_json(json).unwrap().what,
             What::Remount {
                 flags: libc::MS_RDONLY,
-                cleared: libc::MS_NOEXEC,
                 data: c"size=1k".to_owned(),
             }
         );

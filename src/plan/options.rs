@@ -147,8 +147,6 @@ pub struct IdMapWord {
 pub struct Options {
     /// `MS_*` flags for mount(2) of a file system.
     pub flags: u64,
-    /// The `MS_*` flags that are cleared by name.
-    pub cleared: u64,
     /// `MS_*` flags that a new file system gets from the recursive words: nothing is below it.
     pub recursive_flags: u64,
     /// The same for a bind mount, with what is cleared by name.
@@ -216,28 +214,8 @@ pub fn superblock_words(flags: u64) -> impl Iterator<Item = &'static CStr> {
         .map(|(_, word)| *word)
 }
 
-/// The flags of a mount that may be locked in a user namespace, as statvfs(3) tells them (its
-/// numbers are those of mount(2), but for two), in the words of mount(2).
-pub fn lockable_flags(statvfs: u64) -> u64 {
-    const SAME: u64 = libc::MS_RDONLY
-        | libc::MS_NOSUID
-        | libc::MS_NODEV
-        | libc::MS_NOEXEC
-        | libc::MS_NOATIME
-        | libc::MS_NODIRATIME;
-    /// ST_RELATIME of linux/statfs.h.
-    const RELATIME: u64 = 0x1000;
-    let relative = if statvfs & RELATIME != 0 {
-        libc::MS_RELATIME
-    } else {
-        0
-    };
-    statvfs & SAME | relative
-}
-
 /// The bits to set for a flag, and the group of bits that excludes one another.
 fn attr_of(flag: u64) -> (u64, u64) {
-    const ATIME: u64 = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
     let group = if flag & ATIME != 0 {
         libc::MOUNT_ATTR__ATIME
     } else {
@@ -258,8 +236,12 @@ fn change(attr: &mut MountAttr, flag: u64, on: bool) {
     }
 }
 
+/// How access times are kept: mount(2) takes the strictest of these, not the last.
+const ATIME: u64 = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
+
 fn set(flags: &mut u64, flag: u64, on: bool) {
-    *flags = if on { *flags | flag } else { *flags & !flag };
+    let group = if on && flag & ATIME != 0 { ATIME } else { flag };
+    *flags = *flags & !group | if on { flag } else { 0 };
 }
 
 impl Options {
@@ -298,7 +280,6 @@ pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Options {
         match WORDS[found].1 {
             Word::Flag { flag, on } => {
                 set(&mut options.flags, flag, on);
-                set(&mut options.cleared, flag, !on);
                 change(&mut options.attr, flag, on);
             }
             Word::Recursive { flag, on } => {
@@ -383,10 +364,10 @@ mod tests {
                 "{word}"
             );
         }
-        assert_eq!(
-            parse_text("strictatime,noatime").attr.set,
-            libc::MOUNT_ATTR_NOATIME
-        );
+        let o = parse_text("strictatime,noatime");
+        assert_eq!(o.attr.set, libc::MOUNT_ATTR_NOATIME);
+        assert_eq!(o.flags, libc::MS_NOATIME);
+        assert_eq!(parse_text("noatime,relatime").flags, libc::MS_RELATIME);
     }
 
     #[test]
@@ -422,13 +403,6 @@ mod tests {
     fn flags_of_a_superblock_have_words_and_those_of_a_mount_have_none() {
         let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_SYNCHRONOUS | libc::MS_NOATIME;
         assert!(superblock_words(flags).eq([c"ro", c"sync"]));
-    }
-
-    #[test]
-    fn what_is_cleared_by_name_is_told_from_what_was_never_named() {
-        let o = parse_text("ro,suid,exec,noexec");
-        assert_eq!(o.cleared, libc::MS_NOSUID);
-        assert_eq!(o.flags, libc::MS_RDONLY | libc::MS_NOEXEC);
     }
 
     #[test]

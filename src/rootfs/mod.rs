@@ -14,7 +14,6 @@ pub mod masks;
 pub mod mounts;
 mod pivot;
 mod procfs;
-mod remount;
 pub mod resolve;
 
 pub use pivot::{change_root, move_root, pivot};

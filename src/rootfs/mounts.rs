@@ -13,11 +13,11 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::resolve::{self, Make};
-use super::{Procfs, cgroupfs, copy_up, filesystem, remount};
+use super::{Procfs, cgroupfs, copy_up, filesystem};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{Filesystem, MountPlan, SourceLink, What};
 use crate::sys::fd::ShortLived;
-use crate::sys::mount::{MountAttr, mount_here, mount_setattr};
+use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
 
@@ -62,14 +62,10 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                     one.propagate(&mount)?;
                 }
             }
-            What::Remount {
-                flags,
-                cleared,
-                data,
-            } => {
+            What::Remount { flags, data } => {
                 let target = one.existing()?;
-                remount::filesystem(&target, *flags, *cleared, data)
-                    .at_index(Stage::Remount, index)?;
+                rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
+                remount_here(*flags, data).at_index(Stage::Remount, index)?;
                 one.propagate(&target)?;
             }
             What::RemountBind {
