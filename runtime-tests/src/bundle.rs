@@ -97,6 +97,13 @@ impl<'a> Bundle<'a> {
         self.dir.join("rootfs")
     }
 
+    /// Makes a folder of the rootfs: root of a user namespace may make none there.
+    pub fn folder(self, path: &str) -> Outcome<Bundle<'a>> {
+        let path = self.rootfs().join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(&path).because(path.display())?;
+        Ok(self)
+    }
+
     /// Sets the value at a JSON pointer; missing objects on the way are made.
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Bundle<'a> {
         *place(&mut self.config, pointer) = value.into();

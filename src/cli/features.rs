@@ -143,6 +143,8 @@ pub fn print() -> anyhow::Result<()> {
             monitoring: true,
         },
         net_devices: true,
+        selinux: true,
+        idmap: true,
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

@@ -177,6 +177,7 @@ impl Attempt<'_> {
             None,
         )
         .doing("make a socket pair", "")?;
+        let nofile = sources::make_room(plan);
         let (root_tree, trees) = sources::open(plan)?;
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
         self.second_to_come = joined.pid.is_some();
@@ -194,6 +195,7 @@ impl Attempt<'_> {
             unshare,
             root_tree,
             trees,
+            nofile,
             cgroup_mounts,
             keyring: (!self.request.no_new_keyring)
                 .then(|| init::keyring_name(self.request.id.as_str())),
@@ -217,6 +219,11 @@ impl Attempt<'_> {
             Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
                 drop(init);
+                if let Some(limit) = nofile {
+                    // Hooks inherit it.
+                    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+                        .doing("restore the limit of open files", "")?;
+                }
                 entered.leave()?;
                 if second_clone.is_some() {
                     self.meet_second(&ours, cgroup)?;

@@ -52,6 +52,10 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         | Stage::MountTarget
         | Stage::Mount
         | Stage::MountFlags
+        | Stage::MountMode
+        | Stage::MountProc
+        | Stage::MountLink
+        | Stage::Remount
         | Stage::MountCopyUp => mount(stage, index, plan, message.value),
         Stage::Rootfs => format!(
             "/root/path: cannot {what} {}: {why}",
@@ -164,11 +168,11 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
     };
     let destination = format!("/{}", mount.destination.to_string_lossy());
     let what = match &mount.what {
-        What::Filesystem { fstype, .. } => fstype.to_string_lossy().into_owned(),
+        What::Filesystem(fs) => fs.fstype.to_string_lossy().into_owned(),
         What::Proc { .. } => "proc".to_owned(),
         What::Bind { source, .. } => source.to_string_lossy().into_owned(),
         What::Cgroup { .. } => "cgroup".to_owned(),
-        What::Remount { .. } => "remount".to_owned(),
+        What::Remount { .. } | What::RemountBind { .. } => "remount".to_owned(),
     };
     match stage {
         Stage::MountSource => format!("/mounts/{index}/source: cannot open {what}: {why}"),
@@ -184,8 +188,34 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
         Stage::MountCopyUp => {
             format!("/mounts/{index}/options: cannot copy {destination} into the tmpfs: {why}")
         }
-        Stage::MountFlags => {
-            format!("/mounts/{index}/options: cannot set the flags of {destination}: {why}")
+        Stage::MountFlags | Stage::Remount => {
+            let hint = match errno {
+                libc::EPERM if matches!(mount.what, What::Remount { .. }) => {
+                    " (in a user namespace only the flags of a mount can be changed: remount,bind)"
+                }
+                libc::EPERM => " (a flag that it has cannot be taken away in a user namespace)",
+                libc::EINVAL if stage == Stage::Remount => " (nothing is mounted there?)",
+                _ => "",
+            };
+            let what = match stage {
+                Stage::Remount => "remount",
+                _ => "set the flags of",
+            };
+            format!("/mounts/{index}/options: cannot {what} {destination}: {why}{hint}")
+        }
+        Stage::MountMode => format!(
+            "/mounts/{index}/options: cannot set the mode of {destination}: {why} \
+             (the mapping lacks the owner of its root, id 0; or give mode=)"
+        ),
+        Stage::MountProc => format!(
+            "/mounts/{index}/source: {destination} cannot be mounted because {what} is no procfs"
+        ),
+        Stage::MountLink => {
+            let hint = match errno {
+                libc::EEXIST => " (it is there already, and not the same link)",
+                _ => "",
+            };
+            format!("/mounts/{index}/destination: cannot make the link {destination}: {why}{hint}")
         }
         _ => {
             let hint = match errno {

@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::DumpableBehavior;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use super::program::{self, Handover, PidNamespace, Program, Step, relative};
 use super::send::send_fd;
@@ -52,6 +52,8 @@ pub struct Init<'a> {
     pub root_tree: Option<OwnedFd>,
     /// The same for bind sources, by mount.
     pub trees: Vec<Option<OwnedFd>>,
+    /// The limit of open files that the program gets, if it was raised for the trees.
+    pub nofile: Option<Rlimit>,
     /// What a cgroup mount consists of.
     pub cgroup_mounts: CgroupMounts,
     /// Name of the new session keyring.
@@ -213,6 +215,9 @@ impl Init<'_> {
             cgroup: &self.cgroup_mounts,
         };
         rootfs::mounts::make(&plan.mounts, &mut context, procfs)?;
+        if let Some(limit) = self.nofile {
+            rustix::process::setrlimit(Resource::Nofile, limit).at(Stage::Rlimit)?;
+        }
         if plan.setup_dev {
             let bind = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
             rootfs::dev::make(root, &plan.devices, bind)?;

@@ -27,6 +27,7 @@ mod devices;
 pub mod exec;
 pub mod foreground;
 pub mod hooks;
+mod idmaps;
 mod ids;
 mod init;
 mod namespaces;

@@ -75,6 +75,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
 
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
+    check_mount_label(linux)?;
     let cgroupfs = Cgroupfs::open()?;
     let cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
@@ -180,6 +181,26 @@ pub(super) fn check_preserved(count: u32) -> Result<(), LaunchError> {
     Ok(())
 }
 
+/// A kernel without SELinux takes no label, so it would be refused at the first mount that has
+/// one, and be ignored where there is none.
+fn check_mount_label(linux: &config::spec::Linux<'_>) -> Result<(), LaunchError> {
+    /// SELINUX_MAGIC of linux/magic.h.
+    const SELINUX: u32 = 0xf97c_ff8c;
+    if linux.mount_label.as_deref().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    match rustix::fs::statfs("/sys/fs/selinux") {
+        Ok(stat) if stat.f_type as u32 == SELINUX => Ok(()),
+        _ => Err(LaunchError::Config(
+            config::ConfigError::new(
+                "/linux/mountLabel",
+                "cannot label mounts: SELinux is not enabled on this host",
+            )
+            .with_hint("leave mountLabel out, or boot with SELinux"),
+        )),
+    }
+}
+
 /// The spec: what cannot be granted is a warning, not an error. To be asked without a
 /// user namespace, where the process has every capability.
 pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
@@ -199,11 +220,18 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
 /// What a mount of type `cgroup` is made of here.
 fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, cgroupfs: &Cgroupfs) -> CgroupMounts {
     let host = cgroupfs.host();
-    if host.is_unified() {
-        return CgroupMounts::Unified;
-    }
     let own_namespace = plan.namespaces.has(NEWCGROUP);
     let c_string = |text: String| plan::path::c_string(text);
+    if host.is_unified() {
+        let root = host.root.display();
+        let instead = match own_namespace {
+            true => format!("{root}/{}", cgroup.path),
+            false => root.to_string(),
+        };
+        return CgroupMounts::Unified {
+            instead: c_string(instead),
+        };
+    }
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {

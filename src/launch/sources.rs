@@ -1,30 +1,62 @@
-//! Sources that the parent has to clone, for the init to attach: in a user
-//! namespace the init is not root on the host any more and cannot open them; and
-//! once its mount namespace is cut off from the host, no clone of its own would
-//! give mounts back to the host, as `rshared` promises.
+//! Mounts that the parent has to make, for the init to attach: in a user namespace the init
+//! is not root on the host any more and cannot open sources; once its mount namespace is cut
+//! off from the host, no clone of its own would give mounts back to the host, as `rshared`
+//! promises; and ids are mapped by who has rights over the file system.
 
-use std::os::fd::OwnedFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::LaunchError;
+use super::idmaps::Namespaces;
 use crate::config::ConfigError;
 use crate::plan::Plan;
-use crate::plan::mounts::{MountPlan, What};
-use crate::rootfs::mounts::{open_tree, set_propagation};
+use crate::plan::idmap::IdMap;
+use crate::plan::mounts::{Filesystem, MountPlan, What};
+use crate::plan::namespaces::NamespacePlan;
+use crate::rootfs::filesystem;
+use crate::rootfs::mounts::{open_source, open_tree, set_propagation};
+use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{Errno, errno_text};
 
-/// The root file system's tree and those of the bind mounts, by index.
+/// The root file system's tree and those of the mounts, by index.
 pub type Trees = (Option<OwnedFd>, Vec<Option<OwnedFd>>);
 
-/// Opens them: all if root makes or joins a user namespace, else the binds that are to be shared
-/// with the host, which takes the word of the mount and that of the root file system.
+/// Lets so many trees be open at once, if the soft limit is lower. Gives the limit to go back
+/// to: the program inherits it.
+pub fn make_room(plan: &Plan) -> Option<Rlimit> {
+    /// What else the runtime has open, with some to spare.
+    const OTHERS: u64 = 64;
+    let needed = plan.mounts.len() as u64 + OTHERS;
+    // No soft limit is lower than this on any system that works.
+    if needed <= 256 {
+        return None;
+    }
+    let old = getrlimit(Resource::Nofile);
+    let soft = old.current?;
+    if soft >= needed {
+        return None;
+    }
+    let raised = Rlimit {
+        current: Some(old.maximum.map_or(needed, |hard| hard.min(needed))),
+        maximum: old.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).is_ok().then_some(old)
+}
+
+/// Makes them: all binds if root makes or joins a user namespace, else those that are to be
+/// shared with the host, which takes the word of the mount and that of the root file system;
+/// and what is id-mapped.
 ///
 /// # Errors
-/// A source that cannot be opened, with its pointer.
+/// A source that cannot be opened, or ids that cannot be mapped, with its pointer.
 pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
     let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
     let all = user && rustix::process::geteuid().is_root();
     let shared = !user && plan.root.final_propagation.is_some_and(is_shared);
-    if !all && !shared {
+    let mapped = plan.mounts.iter().any(|mount| mount.idmap.is_some());
+    if !all && !shared && !mapped {
         return Ok((None, Vec::new()));
     }
     let root = match all {
@@ -34,29 +66,118 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
         ),
         false => None,
     };
+    let mut namespaces = Namespaces::default();
     let mut trees = Vec::with_capacity(plan.mounts.len());
     for (index, mount) in plan.mounts.iter().enumerate() {
-        let What::Bind {
-            source, recursive, ..
-        } = &mount.what
-        else {
-            trees.push(None);
-            continue;
+        let gives_back = shared && asks_for_shared(mount);
+        let needed = all || gives_back || mount.idmap.is_some();
+        let tree = match &mount.what {
+            What::Bind {
+                source,
+                recursive,
+                link,
+                ..
+            } if needed => {
+                let failed = |errno| error(format!("/mounts/{index}/source"), source, errno);
+                let tree = open_source(source, *recursive, *link).map_err(failed)?;
+                if !gives_back {
+                    // Made here, it is a peer of the host's mount: what the container mounts
+                    // in it would appear on the host.
+                    set_propagation(&tree, plan.root.propagation).map_err(failed)?;
+                }
+                Some(tree)
+            }
+            What::Filesystem(fs) if mount.idmap.is_some() => {
+                // The init gives it the mode of its directory, or fills it.
+                let unfinished = fs.inherits_mode || fs.copy_up;
+                let mount = filesystem::detached(fs, None, unfinished);
+                Some(mount.map_err(|errno| not_mounted(index, fs, errno))?)
+            }
+            _ => None,
         };
-        if !all && !asks_for_shared(mount) {
-            trees.push(None);
-            continue;
+        if let (Some(tree), Some(idmap)) = (&tree, &mount.idmap) {
+            map_ids(index, mount, tree, idmap, &mut namespaces, &plan.namespaces)?;
         }
-        let failed = |errno| error(format!("/mounts/{index}/source"), source, errno);
-        let tree = open_tree(source, *recursive).map_err(failed)?;
-        if all {
-            // Made here, it is a peer of the host's mount: what the container mounts in it
-            // would appear on the host.
-            set_propagation(&tree, plan.root.propagation).map_err(failed)?;
-        }
-        trees.push(Some(tree));
+        trees.push(tree);
     }
     Ok((root, trees))
+}
+
+fn map_ids<'a>(
+    index: usize,
+    mount: &MountPlan,
+    tree: &OwnedFd,
+    idmap: &'a IdMap,
+    namespaces: &mut Namespaces<'a>,
+    plan: &NamespacePlan,
+) -> Result<(), LaunchError> {
+    let failed = |what: &str, errno: Errno, hint: &str| {
+        let why = errno_text(errno.raw_os_error());
+        let message = format!("cannot {what}: {why}");
+        let error = ConfigError::new(format!("/mounts/{index}"), message);
+        LaunchError::Config(if hint.is_empty() {
+            error
+        } else {
+            error.with_hint(hint)
+        })
+    };
+    let namespace = namespaces.get(&idmap.map, plan).map_err(|errno| {
+        let hint = match errno {
+            Errno::INVAL => "the kernel takes no such mapping: do ranges overlap?",
+            Errno::PERM | Errno::ACCESS => "id-mapped mounts need root",
+            Errno::NOSPC | Errno::USERS => {
+                "too many user namespaces: sysctl user.max_user_namespaces"
+            }
+            _ => "",
+        };
+        failed(
+            "make the user namespace of the mount's id mapping",
+            errno,
+            hint,
+        )
+    })?;
+    let attr = MountAttr {
+        set: libc::MOUNT_ATTR_IDMAP,
+        userns_fd: std::os::fd::AsRawFd::as_raw_fd(namespace) as u64,
+        ..MountAttr::default()
+    };
+    mount_setattr(tree.as_fd(), idmap.recursive, &attr).map_err(|errno| {
+        let hint = match errno {
+            Errno::INVAL if idmap.recursive => {
+                "the file system, or one that is mounted below it, has no id-mapped mounts"
+            }
+            Errno::INVAL => "this file system has no id-mapped mounts in this kernel",
+            Errno::PERM => {
+                "it needs rights over the file system, and a mount that is not id-mapped"
+            }
+            Errno::NOSYS => "it needs Linux 5.12",
+            _ => "",
+        };
+        let what = match &mount.what {
+            What::Bind { source, .. } => source,
+            What::Filesystem(fs) => &fs.fstype,
+            _ => &mount.destination,
+        };
+        let what = format!("map the ids of {}", what.to_string_lossy());
+        failed(&what, errno, hint)
+    })
+}
+
+fn not_mounted(index: usize, fs: &Filesystem, errno: Errno) -> LaunchError {
+    let why = errno_text(errno.raw_os_error());
+    let fstype = fs.fstype.to_string_lossy();
+    let error = ConfigError::new(
+        format!("/mounts/{index}"),
+        format!("cannot mount {fstype}: {why}"),
+    );
+    LaunchError::Config(match errno {
+        Errno::INVAL if filesystem::has_long_value(fs) => {
+            error.with_hint("options of an id-mapped file system have at most 255 bytes each")
+        }
+        Errno::INVAL => error.with_hint("an option that the file system does not take?"),
+        Errno::NODEV => error.with_hint("the kernel knows no such file system"),
+        _ => error,
+    })
 }
 
 fn asks_for_shared(mount: &MountPlan) -> bool {
@@ -67,7 +188,7 @@ fn is_shared(flags: u64) -> bool {
     flags & libc::MS_SHARED != 0
 }
 
-fn error(pointer: String, path: &std::ffi::CStr, errno: Errno) -> LaunchError {
+fn error(pointer: String, path: &CStr, errno: Errno) -> LaunchError {
     let why = errno_text(errno.raw_os_error());
     LaunchError::Config(ConfigError::new(
         pointer,

@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod devices;
+pub mod idmap;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;
@@ -32,7 +33,11 @@ use scheduling::SchedulingPlan;
 #[derive(Debug, PartialEq, Eq)]
 pub enum CgroupMounts {
     /// One cgroup2 file system.
-    Unified,
+    Unified {
+        /// What is bound where the kernel refuses to mount it: with a cgroup namespace the
+        /// container's own directory on the host, else the whole tree.
+        instead: CString,
+    },
     /// A tmpfs with a directory for each hierarchy.
     V1(Vec<V1Mount>),
 }
@@ -101,15 +106,15 @@ pub struct Plan {
 pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
     let absent = Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let mounts = mounts::plan(&spec.mounts, bundle)?;
+    let namespaces = namespaces::plan(linux)?;
+    let mounts = mounts::plan(&spec.mounts, bundle, linux, &namespaces)?;
     let bound_dev =
         |m: &MountPlan| m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. });
-    refuse_unsupported(spec, linux)?;
+    refuse_unsupported(linux)?;
     let (process, scheduling) = match &spec.process {
         Some(process) => (process::plan(process)?, scheduling::plan(process, linux)),
         None => return Err(ConfigError::new("/process", "there is no process to run")),
     };
-    let namespaces = namespaces::plan(linux)?;
     if !namespaces.has(libc::CLONE_NEWNS as u64) {
         // They would be made on the host.
         let offending = [
@@ -168,14 +173,9 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
 
 /// Properties that this version does not apply are errors: a container without
 /// what it asks for would be a surprise.
-fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigError> {
-    let mapped = |m: &crate::config::spec::Mount<'_>| {
-        let by_option = m.options.iter().any(|o| *o == "idmap" || *o == "ridmap");
-        by_option || !m.uid_mappings.is_empty() || !m.gid_mappings.is_empty()
-    };
+fn refuse_unsupported(linux: &Linux<'_>) -> Result<(), ConfigError> {
     let offending = [
         ("/linux/memoryPolicy", linux.memory_policy.is_some()),
-        ("/linux/mountLabel", linux.mount_label.is_some()),
     ];
     if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
         return Err(ConfigError::new(
@@ -183,13 +183,7 @@ fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigEr
             "is not supported by this version",
         ));
     }
-    match spec.mounts.iter().position(mapped) {
-        Some(index) => Err(ConfigError::new(
-            format!("/mounts/{index}"),
-            "id-mapped mounts are not supported by this version",
-        )),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, ConfigError> {
@@ -339,7 +333,6 @@ mod tests {
                 r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
                 "/linux/memoryPolicy",
             ),
-            (r#""mountLabel":"x""#, "/linux/mountLabel"),
         ] {
             let json = format!(
                 r#"{{"root":{{"path":"r"}},"process":{{"args":["x"]}},"linux":{{{linux}}}}}"#

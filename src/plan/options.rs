@@ -1,5 +1,7 @@
 //! The words of `mounts[].options`: what each means.
 
+use std::ffi::CStr;
+
 use crate::sys::mount::MountAttr;
 
 /// What a word does.
@@ -17,6 +19,14 @@ enum Word {
     Remount,
     /// Fills the new tmpfs with what the directory held.
     TmpCopyUp,
+    /// Shows ids through a mapping.
+    IdMap { recursive: bool },
+    /// Makes a link like the source, if that is one, instead of a mount (crun).
+    CopySymlink,
+    /// Binds the source itself, if it is a link (crun).
+    SrcNoFollow,
+    /// Mounts on the destination itself, if it is a link (crun).
+    DestNoFollow,
     /// Means nothing.
     Nothing,
 }
@@ -48,11 +58,14 @@ const WORDS: &[(&str, Word)] = &[
     ("async", off(libc::MS_SYNCHRONOUS)),
     ("atime", off(libc::MS_NOATIME)),
     ("bind", Word::Bind { recursive: false }),
+    ("copy-symlink", Word::CopySymlink),
     ("defaults", Word::Nothing),
+    ("dest-nofollow", Word::DestNoFollow),
     ("dev", off(libc::MS_NODEV)),
     ("diratime", off(libc::MS_NODIRATIME)),
     ("dirsync", on(libc::MS_DIRSYNC)),
     ("exec", off(libc::MS_NOEXEC)),
+    ("idmap", Word::IdMap { recursive: false }),
     ("iversion", on(libc::MS_I_VERSION)),
     ("lazytime", on(LAZYTIME)),
     ("loud", off(libc::MS_SILENT)),
@@ -70,17 +83,22 @@ const WORDS: &[(&str, Word)] = &[
     ("nosuid", on(libc::MS_NOSUID)),
     ("nosymfollow", on(NOSYMFOLLOW)),
     ("private", Word::Propagation(libc::MS_PRIVATE)),
+    ("rasync", roff(libc::MS_SYNCHRONOUS)),
     ("ratime", roff(libc::MS_NOATIME)),
     ("rbind", Word::Bind { recursive: true }),
     ("rdev", roff(libc::MS_NODEV)),
     ("rdiratime", roff(libc::MS_NODIRATIME)),
+    ("rdirsync", ron(libc::MS_DIRSYNC)),
     ("relatime", on(libc::MS_RELATIME)),
     ("remount", Word::Remount),
     ("rexec", roff(libc::MS_NOEXEC)),
+    ("ridmap", Word::IdMap { recursive: true }),
+    ("rmand", ron(libc::MS_MANDLOCK)),
     ("rnoatime", ron(libc::MS_NOATIME)),
     ("rnodev", ron(libc::MS_NODEV)),
     ("rnodiratime", ron(libc::MS_NODIRATIME)),
     ("rnoexec", ron(libc::MS_NOEXEC)),
+    ("rnomand", roff(libc::MS_MANDLOCK)),
     ("rnorelatime", roff(libc::MS_RELATIME)),
     ("rnostrictatime", roff(libc::MS_STRICTATIME)),
     ("rnosuid", ron(libc::MS_NOSUID)),
@@ -95,11 +113,13 @@ const WORDS: &[(&str, Word)] = &[
     ("rstrictatime", ron(libc::MS_STRICTATIME)),
     ("rsuid", roff(libc::MS_NOSUID)),
     ("rsymfollow", roff(NOSYMFOLLOW)),
+    ("rsync", ron(libc::MS_SYNCHRONOUS)),
     ("runbindable", Word::Propagation(libc::MS_UNBINDABLE | REC)),
     ("rw", off(libc::MS_RDONLY)),
     ("shared", Word::Propagation(libc::MS_SHARED)),
     ("silent", on(libc::MS_SILENT)),
     ("slave", Word::Propagation(libc::MS_SLAVE)),
+    ("src-nofollow", Word::SrcNoFollow),
     ("strictatime", on(libc::MS_STRICTATIME)),
     ("suid", off(libc::MS_NOSUID)),
     ("symfollow", off(NOSYMFOLLOW)),
@@ -113,11 +133,22 @@ pub fn known() -> impl Iterator<Item = &'static str> {
     WORDS.iter().map(|(name, _)| *name)
 }
 
+/// `idmap` or `ridmap`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct IdMapWord {
+    /// `ridmap`: for the mount and all below it.
+    pub recursive: bool,
+    /// What follows the equals sign (crun).
+    pub text: Option<String>,
+}
+
 /// What the options of one mount say together.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// `MS_*` flags for mount(2) of a file system.
     pub flags: u64,
+    /// `MS_*` flags that a new file system gets from the recursive words: nothing is below it.
+    pub recursive_flags: u64,
     /// The same for a bind mount, with what is cleared by name.
     pub attr: MountAttr,
     /// For the mount and all below it.
@@ -130,6 +161,14 @@ pub struct Options {
     pub remount: bool,
     /// `tmpcopyup` was there.
     pub tmpcopyup: bool,
+    /// `idmap` or `ridmap`, if one was there.
+    pub idmap: Option<IdMapWord>,
+    /// `copy-symlink` was there.
+    pub copy_symlink: bool,
+    /// `src-nofollow` was there.
+    pub src_nofollow: bool,
+    /// `dest-nofollow` was there.
+    pub dest_nofollow: bool,
     /// The rest, for the file system, joined by commas.
     pub data: String,
 }
@@ -155,17 +194,28 @@ pub fn attr_of_flags(flags: u64) -> u64 {
         .fold(0, |bits, (_, bit)| bits | bit)
 }
 
-/// `MS_*` flags of `MOUNT_ATTR_*` bits.
-pub fn flags_of_attr(bits: u64) -> u64 {
-    ATTRS
+/// What fsconfig(2) calls the `MS_*` flags that belong to a superblock.
+const SUPERBLOCK: [(u64, &CStr); 7] = [
+    (libc::MS_RDONLY, c"ro"),
+    (libc::MS_SYNCHRONOUS, c"sync"),
+    (libc::MS_DIRSYNC, c"dirsync"),
+    (libc::MS_MANDLOCK, c"mand"),
+    (LAZYTIME, c"lazytime"),
+    // Options of the file systems that have them.
+    (libc::MS_I_VERSION, c"iversion"),
+    (libc::MS_POSIXACL, c"acl"),
+];
+
+/// The words of fsconfig(2) for `MS_*` flags.
+pub fn superblock_words(flags: u64) -> impl Iterator<Item = &'static CStr> {
+    SUPERBLOCK
         .iter()
-        .filter(|(_, bit)| bits & bit != 0)
-        .fold(0, |flags, (flag, _)| flags | flag)
+        .filter(move |(flag, _)| flags & flag != 0)
+        .map(|(_, word)| *word)
 }
 
 /// The bits to set for a flag, and the group of bits that excludes one another.
 fn attr_of(flag: u64) -> (u64, u64) {
-    const ATIME: u64 = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
     let group = if flag & ATIME != 0 {
         libc::MOUNT_ATTR__ATIME
     } else {
@@ -186,35 +236,66 @@ fn change(attr: &mut MountAttr, flag: u64, on: bool) {
     }
 }
 
+/// How access times are kept: mount(2) takes the strictest of these, not the last.
+const ATIME: u64 = libc::MS_NOATIME | libc::MS_STRICTATIME | libc::MS_RELATIME;
+
+fn set(flags: &mut u64, flag: u64, on: bool) {
+    let group = if on && flag & ATIME != 0 { ATIME } else { flag };
+    *flags = *flags & !group | if on { flag } else { 0 };
+}
+
+impl Options {
+    fn map_ids(&mut self, recursive: bool, text: Option<&str>) {
+        let idmap = self.idmap.get_or_insert_default();
+        idmap.recursive |= recursive;
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            idmap.text = Some(text.to_owned());
+        }
+    }
+
+    /// A word that is not in the table: a mapping in crun's form, or the file system's own.
+    fn unknown(&mut self, word: &str) {
+        match word.split_once('=') {
+            Some(("idmap", text)) => self.map_ids(false, Some(text)),
+            Some(("ridmap", text)) => self.map_ids(true, Some(text)),
+            _ if word.is_empty() => {}
+            _ => {
+                if !self.data.is_empty() {
+                    self.data.push(',');
+                }
+                self.data.push_str(word);
+            }
+        }
+    }
+}
+
 /// Reads the words of one mount; the last of two that contradict wins.
 pub fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Options {
     let mut options = Options::default();
     for word in words {
         let Ok(found) = WORDS.binary_search_by(|(name, _)| (*name).cmp(word)) else {
-            if !word.is_empty() {
-                if !options.data.is_empty() {
-                    options.data.push(',');
-                }
-                options.data.push_str(word);
-            }
+            options.unknown(word);
             continue;
         };
         match WORDS[found].1 {
             Word::Flag { flag, on } => {
-                options.flags = if on {
-                    options.flags | flag
-                } else {
-                    options.flags & !flag
-                };
+                set(&mut options.flags, flag, on);
                 change(&mut options.attr, flag, on);
             }
-            Word::Recursive { flag, on } => change(&mut options.recursive_attr, flag, on),
+            Word::Recursive { flag, on } => {
+                set(&mut options.recursive_flags, flag, on);
+                change(&mut options.recursive_attr, flag, on);
+            }
             Word::Propagation(flags) => options.propagation.push(flags),
             Word::Bind { recursive } => {
                 options.bind = Some(recursive || options.bind == Some(true))
             }
             Word::Remount => options.remount = true,
             Word::TmpCopyUp => options.tmpcopyup = true,
+            Word::IdMap { recursive } => options.map_ids(recursive, None),
+            Word::CopySymlink => options.copy_symlink = true,
+            Word::SrcNoFollow => options.src_nofollow = true,
+            Word::DestNoFollow => options.dest_nofollow = true,
             Word::Nothing => {}
         }
     }
@@ -283,10 +364,10 @@ mod tests {
                 "{word}"
             );
         }
-        assert_eq!(
-            parse_text("strictatime,noatime").attr.set,
-            libc::MOUNT_ATTR_NOATIME
-        );
+        let o = parse_text("strictatime,noatime");
+        assert_eq!(o.attr.set, libc::MOUNT_ATTR_NOATIME);
+        assert_eq!(o.flags, libc::MS_NOATIME);
+        assert_eq!(parse_text("noatime,relatime").flags, libc::MS_RELATIME);
     }
 
     #[test]
@@ -304,6 +385,59 @@ mod tests {
             o.recursive_attr.set,
             libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID
         );
+    }
+
+    #[test]
+    fn recursive_words_of_the_superblock_reach_a_new_file_system_and_no_bind() {
+        let o = parse_text("rsync,rdirsync,rmand,rro,rmand,rnomand");
+        assert_eq!(
+            o.recursive_flags,
+            libc::MS_SYNCHRONOUS | libc::MS_DIRSYNC | libc::MS_RDONLY
+        );
+        // MS_SYNCHRONOUS is the number of MOUNT_ATTR_NOATIME: it must not become that.
+        assert_eq!(o.recursive_attr.set, libc::MOUNT_ATTR_RDONLY);
+        assert_eq!(parse_text("rsync,rasync").recursive_flags, 0);
+    }
+
+    #[test]
+    fn flags_of_a_superblock_have_words_and_those_of_a_mount_have_none() {
+        let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_SYNCHRONOUS | libc::MS_NOATIME;
+        assert!(superblock_words(flags).eq([c"ro", c"sync"]));
+    }
+
+    #[test]
+    fn id_mappings_are_words_of_their_own_and_never_file_system_options() {
+        for (text, recursive, mapping) in [
+            ("idmap", false, None),
+            ("ridmap", true, None),
+            ("idmap,ridmap", true, None),
+            ("idmap=", false, None),
+            (
+                "idmap=uids=0-1-10;gids=0-1-10",
+                false,
+                Some("uids=0-1-10;gids=0-1-10"),
+            ),
+            ("ridmap=uids=@0-1-10", true, Some("uids=@0-1-10")),
+        ] {
+            let o = parse_text(text);
+            assert_eq!(
+                o.idmap,
+                Some(IdMapWord {
+                    recursive,
+                    text: mapping.map(str::to_owned)
+                }),
+                "{text}"
+            );
+            assert_eq!(o.data, "", "{text}");
+        }
+        assert_eq!(parse_text("idmapper=1").data, "idmapper=1");
+    }
+
+    #[test]
+    fn crun_s_words_for_links_are_known() {
+        let o = parse_text("copy-symlink,src-nofollow,dest-nofollow");
+        assert!(o.copy_symlink && o.src_nofollow && o.dest_nofollow);
+        assert_eq!(o.data, "");
     }
 
     #[test]

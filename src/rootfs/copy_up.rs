@@ -7,12 +7,13 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use crate::sys::{Errno, Result};
 
-/// Copies all below `from` (a handle on a directory) into the directory `to`,
-/// with modes, owners, links and device nodes. Links are copied, never followed.
+/// Copies all below `from` (a handle on a directory) into the directory `to`, with modes,
+/// owners, links and device nodes. Links are copied, never followed. `to` itself gets the
+/// mode and the owner of `from` as far as its options do not say otherwise.
 ///
 /// # Errors
 /// The first system call that fails.
-pub fn copy(from: impl AsFd, to: impl AsFd) -> Result<()> {
+pub fn copy(from: impl AsFd, to: impl AsFd, given: Given) -> Result<()> {
     let from = rustix::fs::openat(
         from,
         c".",
@@ -22,8 +23,42 @@ pub fn copy(from: impl AsFd, to: impl AsFd) -> Result<()> {
     // A mount's descriptor cannot be changed through (O_PATH); its directory's can.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let to = rustix::fs::openat(to, c".", flags, Mode::empty())?;
-    copy_meta(&to, &rustix::fs::fstat(&from)?)?;
+    let stat = rustix::fs::fstat(&from)?;
+    let (uid, gid) = owner(&stat);
+    let (uid, gid) = ((!given.uid).then_some(uid), (!given.gid).then_some(gid));
+    if uid.is_some() || gid.is_some() {
+        rustix::fs::fchown(&to, uid, gid)?;
+    }
+    if !given.mode {
+        rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    }
     copy_entries(&from, &to)
+}
+
+/// What the options of the tmpfs say of its root.
+#[derive(Clone, Copy)]
+pub struct Given {
+    /// `mode=` is there.
+    pub mode: bool,
+    /// `uid=` is there.
+    pub uid: bool,
+    /// `gid=` is there.
+    pub gid: bool,
+}
+
+impl Given {
+    /// What `options` of a tmpfs, joined by commas, say.
+    pub fn in_options(options: &CStr) -> Given {
+        let has = |key: &[u8]| {
+            let mut options = options.to_bytes().split(|&b| b == b',');
+            options.any(|option| option.strip_prefix(key).is_some())
+        };
+        Given {
+            mode: has(b"mode="),
+            uid: has(b"uid="),
+            gid: has(b"gid="),
+        }
+    }
 }
 
 fn copy_entries(from: &OwnedFd, to: &OwnedFd) -> Result<()> {

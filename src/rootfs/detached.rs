@@ -5,7 +5,7 @@
 //! volume could have put something else there.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
@@ -25,11 +25,32 @@ pub fn new_mount<'s>(
     attr: u64,
 ) -> Result<ShortLived> {
     let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let context = ShortLived::from(context);
+    finish(&ShortLived::from(context), settings, attr).map(ShortLived::from)
+}
+
+/// The same for a process that lives on: nothing of it stays open but the mount.
+///
+/// # Errors
+/// As [`new_mount`].
+pub fn configure<'s>(
+    fstype: &CStr,
+    settings: impl Iterator<Item = Setting<'s>>,
+    attr: u64,
+) -> Result<OwnedFd> {
+    let context = rustix::mount::fsopen(fstype, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    finish(&context, settings, attr)
+}
+
+fn finish<'s>(
+    context: &impl AsFd,
+    settings: impl Iterator<Item = Setting<'s>>,
+    attr: u64,
+) -> Result<OwnedFd> {
+    let context = context.as_fd();
     for (key, value) in settings {
-        set(&context, key, value)?;
+        set(context, key, value)?;
     }
-    mount_of(&context, attr)
+    create(context, attr)
 }
 
 /// Sets one option of a file system to be.
@@ -48,8 +69,11 @@ pub fn set(context: impl AsFd, key: &CStr, value: Option<&CStr>) -> Result<()> {
 /// # Errors
 /// fsconfig(2), fsmount(2).
 pub fn mount_of(context: impl AsFd, attr: u64) -> Result<ShortLived> {
-    rustix::mount::fsconfig_create(context.as_fd())?;
+    create(context.as_fd(), attr).map(ShortLived::from)
+}
+
+fn create(context: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
+    rustix::mount::fsconfig_create(context)?;
     let attr = MountAttrFlags::from_bits_retain(attr as u32);
-    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
-        .map(ShortLived::from)
+    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
 }

@@ -9,6 +9,7 @@ pub mod cgroupfs;
 mod copy_up;
 mod detached;
 pub mod dev;
+pub mod filesystem;
 pub mod masks;
 pub mod mounts;
 mod pivot;

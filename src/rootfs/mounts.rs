@@ -1,32 +1,33 @@
 //! Making the configured mounts.
 //!
-//! New file systems are mounted by mount(2) on the current directory, which is
-//! set by descriptor (fchdir): one call, and no path is followed. Binds are
-//! detached clones (open_tree) that get their flags before they are attached, so
-//! a read-only bind is never writable for a moment.
+//! A new file system is mounted by mount(2) on the current directory, which is set by
+//! descriptor (fchdir): one call, and no path is followed. Where something is to be done to
+//! the mount itself (its propagation, its ids, its content), it is made detached, so that a
+//! descriptor stands for it. Binds are detached clones (open_tree) that get their flags
+//! before they are attached, so a read-only bind is never writable for a moment.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-use super::detached::new_mount;
 use super::resolve::{self, Make};
-use super::{Procfs, cgroupfs, copy_up};
+use super::{Procfs, cgroupfs, copy_up, filesystem};
 use crate::plan::CgroupMounts;
-use crate::plan::mounts::{MountPlan, What, key_values};
-use crate::plan::options::attr_of_flags;
+use crate::plan::mounts::{Filesystem, MountPlan, SourceLink, What};
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
 
+type Step<T = ()> = std::result::Result<T, Failure>;
+
 /// What the mounts need besides their plan.
 pub struct Context<'a> {
     /// The container's root.
     pub root: BorrowedFd<'a>,
-    /// Sources that the parent opened, by index, where the init may not.
+    /// Mounts that the parent made, by index, where the init may not.
     pub trees: &'a mut [Option<OwnedFd>],
     /// What a cgroup mount consists of.
     pub cgroup: &'a CgroupMounts,
@@ -36,129 +37,259 @@ pub struct Context<'a> {
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn make(
-    plans: &[MountPlan],
-    c: &mut Context<'_>,
-    procfs: &mut Procfs,
-) -> std::result::Result<(), Failure> {
+pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> Step {
     for (index, plan) in plans.iter().enumerate() {
-        make_one(index, plan, c, procfs)?;
+        let tree = c.trees.get_mut(index).and_then(Option::take);
+        let one = One {
+            index,
+            plan,
+            root: c.root,
+        };
+        match &plan.what {
+            What::Filesystem(fs) => one.filesystem(fs, tree)?,
+            What::Proc { attr, data } => {
+                let target = one.own_directory()?;
+                let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
+                one.attach(mount, &target)?;
+            }
+            What::Bind { .. } => one.bind(tree)?,
+            What::Cgroup { flags, label } => {
+                let (target, _) = one.target(Make::Directory)?;
+                let wanted = !plan.propagation.is_empty();
+                let mount = cgroupfs::mount(&target, *flags, label.as_deref(), c.cgroup, wanted)
+                    .at_index(Stage::Mount, index)?;
+                if let Some(mount) = mount {
+                    one.propagate(&mount)?;
+                }
+            }
+            What::Remount { flags, data } => {
+                let target = one.existing()?;
+                rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
+                remount_here(*flags, data).at_index(Stage::Remount, index)?;
+                one.propagate(&target)?;
+            }
+            What::RemountBind {
+                attr,
+                recursive_attr,
+            } => {
+                let target = one.existing()?;
+                set_attr(&target, false, attr).at_index(Stage::Remount, index)?;
+                set_attr(&target, true, recursive_attr).at_index(Stage::Remount, index)?;
+                one.propagate(&target)?;
+            }
+        }
     }
     Ok(())
 }
 
-fn make_one(
+/// One mount that is being made.
+struct One<'a> {
     index: usize,
-    plan: &MountPlan,
-    c: &mut Context<'_>,
-    procfs: &mut Procfs,
-) -> std::result::Result<(), Failure> {
-    let destination = plan.destination.as_c_str();
-    let target = |make| {
-        resolve::handle_or_make(c.root, destination, make).at_index(Stage::MountTarget, index)
-    };
-    match &plan.what {
-        What::Filesystem {
-            fstype,
-            source,
-            flags,
-            data,
-            copy_up: copy,
-        } => {
-            let target = if fstype.as_c_str() == c"sysfs" {
-                own_directory(c.root, destination).at_index(Stage::MountTarget, index)?
-            } else {
-                target(Make::Directory)?
-            };
-            if *copy {
-                tmpfs_copying_up(&target, *flags, data, index)?;
-            } else {
-                mount_on(&target, fstype, source, *flags, data).at_index(Stage::Mount, index)?;
+    plan: &'a MountPlan,
+    root: BorrowedFd<'a>,
+}
+
+impl One<'_> {
+    fn filesystem(&self, fs: &Filesystem, given: Option<OwnedFd>) -> Step {
+        let (target, existed) = if fs.fstype.as_c_str() == c"sysfs" {
+            (self.own_directory()?, true)
+        } else {
+            self.target(Make::Directory)?
+        };
+        let mode = if fs.inherits_mode && existed {
+            let stat = rustix::fs::fstat(&target).at_index(Stage::MountTarget, self.index)?;
+            Some(stat.st_mode & 0o7777)
+        } else {
+            None
+        };
+        let in_one_call = given.is_none() && !fs.copy_up && self.plan.propagation.is_empty();
+        if in_one_call {
+            return filesystem::mount(&target, fs, mode).at_index(Stage::Mount, self.index);
+        }
+        // The parent did not know the mode, and what is to be filled is writable first.
+        let unfinished = fs.copy_up || given.is_some() && fs.inherits_mode;
+        let mount = match given {
+            Some(mount) => {
+                if let Some(mode) = mode {
+                    set_mode(&mount, mode).at_index(Stage::MountMode, self.index)?;
+                }
+                Ok(mount)
             }
+            None if filesystem::has_long_value(fs) => filesystem::staged(&target, fs, mode),
+            None => filesystem::detached(fs, mode, unfinished),
+        };
+        let mount = ShortLived::from(mount.at_index(Stage::Mount, self.index)?);
+        if fs.copy_up {
+            copy_up::copy(&target, &mount, copy_up::Given::in_options(&fs.data))
+                .at_index(Stage::MountCopyUp, self.index)?;
         }
-        What::Proc { attr, data } => {
-            let target = own_directory(c.root, destination).at_index(Stage::MountTarget, index)?;
-            let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
-            attach(mount, &target).at_index(Stage::Mount, index)?;
+        if unfinished && fs.flags & libc::MS_RDONLY != 0 {
+            set_attr(&mount, false, &READ_ONLY).at_index(Stage::MountFlags, self.index)?;
         }
-        What::Bind {
+        self.attach(mount, &target)
+    }
+
+    fn bind(&self, given: Option<OwnedFd>) -> Step {
+        let What::Bind {
             source,
             recursive,
+            link,
             attr,
             recursive_attr,
-        } => {
-            let tree: ShortLived = match c.trees.get_mut(index).and_then(Option::take) {
-                Some(tree) => tree.into(),
-                None => open_tree(source, *recursive)
-                    .at_index(Stage::MountSource, index)?
-                    .into(),
-            };
-            // The destination is only made to fit when there is none.
-            let target = match resolve::handle(c.root, destination) {
-                Err(Errno::NOENT) => target(kind_of(&tree).at_index(Stage::MountSource, index)?)?,
-                result => result.at_index(Stage::MountTarget, index)?,
-            };
-            set_attr(&tree, false, attr).at_index(Stage::MountFlags, index)?;
-            set_attr(&tree, true, recursive_attr).at_index(Stage::MountFlags, index)?;
-            attach(tree.as_fd(), &target).at_index(Stage::Mount, index)?;
-            // The descriptor stands for the mount, wherever it is now. Not earlier: a
-            // shared mount above would have made it shared again.
-            for flags in &plan.propagation {
-                set_propagation(&tree, *flags).at_index(Stage::MountFlags, index)?;
-            }
+        } = &self.plan.what
+        else {
+            return Ok(());
+        };
+        let index = self.index;
+        let tree: ShortLived = match given {
+            Some(tree) => tree.into(),
+            None => open_source(source, *recursive, *link)
+                .at_index(Stage::MountSource, index)?
+                .into(),
+        };
+        if *link == SourceLink::Copy && self.copy_link(&tree)? {
             return Ok(());
         }
-        What::Cgroup { flags } => {
-            let target = target(Make::Directory)?;
-            cgroupfs::mount(&target, *flags, c.cgroup).at_index(Stage::Mount, index)?;
+        // The destination is only made to fit when there is none.
+        let target = match self.look_up()? {
+            Some(target) => target,
+            None => self.make(kind_of(&tree).at_index(Stage::MountSource, index)?)?,
+        };
+        if self.plan.destination.as_c_str() == c"proc" {
+            require_procfs(&tree).at_index(Stage::MountProc, index)?;
         }
-        What::Remount { flags, data } => {
-            let target =
-                resolve::handle(c.root, destination).at_index(Stage::MountTarget, index)?;
-            rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
-            remount_here(*flags, data).at_index(Stage::Mount, index)?;
+        set_attr(&tree, false, attr).at_index(Stage::MountFlags, index)?;
+        set_attr(&tree, true, recursive_attr).at_index(Stage::MountFlags, index)?;
+        self.attach(tree, &target)
+    }
+
+    /// Makes the destination a link like the source, if that is one.
+    fn copy_link(&self, source: &ShortLived) -> Step<bool> {
+        let is_link = |fd: &ShortLived| {
+            rustix::fs::fstat(fd)
+                .map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+        };
+        let index = self.index;
+        if !is_link(source).at_index(Stage::MountSource, index)? {
+            return Ok(false);
+        }
+        let text = rustix::fs::readlinkat(source, c"", Vec::new());
+        let text = text.at_index(Stage::MountSource, index)?;
+        let path = self.plan.destination.as_c_str();
+        let dir = resolve::parent_of(self.root, path).at_index(Stage::MountTarget, index)?;
+        let name = resolve::last_of(path);
+        match rustix::fs::symlinkat(text.as_c_str(), &dir, name) {
+            Err(Errno::EXIST) => {
+                let there = rustix::fs::readlinkat(&dir, name, Vec::new());
+                match there {
+                    Ok(there) if there == text => Ok(true),
+                    _ => Err(Errno::EXIST).at_index(Stage::MountLink, index),
+                }
+            }
+            result => result.map(|()| true).at_index(Stage::MountLink, index),
         }
     }
-    if !plan.propagation.is_empty() {
-        let mount = resolve::handle(c.root, destination).at_index(Stage::MountFlags, index)?;
-        for flags in &plan.propagation {
-            set_propagation(&mount, *flags).at_index(Stage::MountFlags, index)?;
+
+    /// Attaches a mount, and gives it its propagation: the descriptor stands for the mount,
+    /// wherever it is now. Not earlier: a shared mount above would have made it shared again.
+    fn attach(&self, mount: impl AsFd, target: &ShortLived) -> Step {
+        attach(&mount, target).at_index(Stage::Mount, self.index)?;
+        self.propagate(mount)
+    }
+
+    fn propagate(&self, mount: impl AsFd) -> Step {
+        for flags in &self.plan.propagation {
+            set_propagation(&mount, *flags).at_index(Stage::MountFlags, self.index)?;
+        }
+        Ok(())
+    }
+
+    /// The destination, and whether it was there before.
+    fn target(&self, make: Make) -> Step<(ShortLived, bool)> {
+        match self.look_up()? {
+            Some(target) => Ok((target, true)),
+            None => self.make(make).map(|target| (target, false)),
         }
     }
-    Ok(())
+
+    /// The destination of a remount.
+    fn existing(&self) -> Step<ShortLived> {
+        let there = self.look_up()?.ok_or(Errno::NOENT);
+        there.at_index(Stage::MountTarget, self.index)
+    }
+
+    fn look_up(&self) -> Step<Option<ShortLived>> {
+        let path = self.plan.destination.as_c_str();
+        let found = if self.plan.on_link {
+            resolve::handle_on_link(self.root, path)
+                .and_then(|target| refuse_protected(self.root, target))
+        } else {
+            match resolve::handle_without_links(self.root, path) {
+                // What config.json says was looked at by its text alone: what a link leads
+                // to has to be looked at too.
+                Err(Errno::LOOP) => resolve::handle(self.root, path)
+                    .and_then(|target| refuse_protected(self.root, target)),
+                result => result,
+            }
+        };
+        match found {
+            Err(Errno::NOENT) => Ok(None),
+            result => result.map(Some).at_index(Stage::MountTarget, self.index),
+        }
+    }
+
+    fn make(&self, make: Make) -> Step<ShortLived> {
+        resolve::make_handle(self.root, &self.plan.destination, make)
+            .at_index(Stage::MountTarget, self.index)
+    }
+
+    /// A directory of the image itself, not a link to another place: labels, masks and
+    /// device nodes rely on where /proc, /sys and /dev are (CVE-2019-19921, CVE-2023-27561,
+    /// CVE-2026-41579).
+    fn own_directory(&self) -> Step<ShortLived> {
+        own_directory(self.root, &self.plan.destination).at_index(Stage::MountTarget, self.index)
+    }
 }
 
-/// A directory of the image itself, not a link to another place: labels, masks and
-/// device nodes rely on where /proc, /sys and /dev are (CVE-2019-19921, CVE-2023-27561,
-/// CVE-2026-41579).
+/// The same as [`One::own_directory`], for any path.
 ///
 /// # Errors
 /// `ELOOP` for a link.
 pub fn own_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     match resolve::handle_without_links(root, path) {
-        Err(Errno::NOENT) => resolve::handle_or_make(root, path, Make::Directory),
+        Err(Errno::NOENT) => resolve::make_handle(root, path, Make::Directory),
         result => result,
     }
 }
 
-/// A tmpfs that is filled with what its directory held.
-fn tmpfs_copying_up(
-    target: &ShortLived,
-    flags: u64,
-    data: &CStr,
-    index: usize,
-) -> std::result::Result<(), Failure> {
-    let words: Vec<(CString, Option<CString>)> = key_values(&data.to_string_lossy());
-    let settings = words
-        .iter()
-        .map(|(key, value)| (key.as_c_str(), value.as_deref()));
-    let attr = attr_of_flags(flags & !libc::MS_RDONLY);
-    let tmpfs = new_mount(c"tmpfs", settings, attr).at_index(Stage::Mount, index)?;
-    copy_up::copy(target, &tmpfs).at_index(Stage::MountCopyUp, index)?;
-    if flags & libc::MS_RDONLY != 0 {
-        set_attr(&tmpfs, false, &READ_ONLY).at_index(Stage::MountFlags, index)?;
+/// A link of the image led here: not onto the root itself, which nothing inside would see, and
+/// not into a procfs, where a mount would catch what is written there (CVE-2019-16884).
+fn refuse_protected(root: BorrowedFd<'_>, target: ShortLived) -> Result<ShortLived> {
+    let (found, top) = (rustix::fs::fstat(&target)?, rustix::fs::fstat(root)?);
+    let is_root = (found.st_dev, found.st_ino) == (top.st_dev, top.st_ino);
+    if is_root || is_procfs(&target)? {
+        return Err(Errno::LOOP);
     }
-    attach(&tmpfs, target).at_index(Stage::Mount, index)
+    Ok(target)
+}
+
+fn is_procfs(fd: impl AsFd) -> Result<bool> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
+/// On /proc only a whole procfs may be bound (inode 1 is its root).
+fn require_procfs(tree: &ShortLived) -> Result<()> {
+    match is_procfs(tree)? && rustix::fs::fstat(tree)?.st_ino == 1 {
+        true => Ok(()),
+        false => Err(Errno::INVAL),
+    }
+}
+
+/// The mode of a mount's root. Its own descriptor cannot be changed through (O_PATH).
+fn set_mode(mount: &OwnedFd, mode: u32) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(mount, c".", flags, Mode::empty())?;
+    rustix::fs::fchmod(root, Mode::from_raw_mode(mode))
 }
 
 /// `MOUNT_ATTR_RDONLY`.
@@ -175,6 +306,18 @@ pub const READ_ONLY: MountAttr = MountAttr {
 /// open_tree(2).
 pub fn open_tree(path: &CStr, recursive: bool) -> Result<OwnedFd> {
     rustix::mount::open_tree(CWD, path, clone_flags(recursive))
+}
+
+/// A detached clone of the source of a bind.
+///
+/// # Errors
+/// open_tree(2).
+pub fn open_source(path: &CStr, recursive: bool, link: SourceLink) -> Result<OwnedFd> {
+    let flags = match link {
+        SourceLink::Follow => OpenTreeFlags::empty(),
+        SourceLink::Bind | SourceLink::Copy => OpenTreeFlags::AT_SYMLINK_NOFOLLOW,
+    };
+    rustix::mount::open_tree(CWD, path, clone_flags(recursive) | flags)
 }
 
 /// A detached clone of what a descriptor stands for.

@@ -58,6 +58,14 @@ pub fn handle_without_links(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLi
     open_resolved(root, path, OFlags::PATH, ResolveFlags::NO_SYMLINKS).map(ShortLived::from)
 }
 
+/// The same without following a link at the very end: a handle on the link itself.
+///
+/// # Errors
+/// openat2(2).
+pub fn handle_on_link(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    open(root, path, OFlags::PATH | OFlags::NOFOLLOW).map(ShortLived::from)
+}
+
 /// The kind of thing to make where nothing is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Make {
@@ -77,9 +85,16 @@ const MAX_LINKS: usize = 40;
 /// openat2(2), mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
 pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
     match handle(root, path) {
-        Err(Errno::NOENT) => {}
-        result => return result,
+        Err(Errno::NOENT) => make_handle(root, path, make),
+        result => result,
     }
+}
+
+/// The same for a path that was not there a moment ago.
+///
+/// # Errors
+/// As [`handle_or_make`].
+pub fn make_handle(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
     let mut path = path.to_bytes().to_vec();
     for _ in 0..MAX_LINKS {
         match make_missing(root, &path, make)? {
@@ -169,6 +184,16 @@ pub fn parent_of(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     let end = bytes.iter().rposition(|&b| b == b'/').unwrap_or(0);
     let mut buffer = [0u8; PATH_MAX];
     handle_or_make(root, path_in(&mut buffer, &bytes[..end])?, Make::Directory)
+}
+
+/// The last name of `path`.
+pub fn last_of(path: &CStr) -> &CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes
+        .iter()
+        .rposition(|&b| b == b'/')
+        .map_or(0, |at| at + 1);
+    CStr::from_bytes_with_nul(&bytes[start..]).unwrap_or(path)
 }
 
 /// The longest part of `path` that exists, and the rest.

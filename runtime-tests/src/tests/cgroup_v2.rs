@@ -24,6 +24,7 @@ tests!("cgroup_v2":
     default_devices_are_allowed,
     a_cgroup_mount_shows_the_containers_own_cgroup,
     a_cgroup_mount_without_a_cgroup_namespace_shows_the_callers_view,
+    a_cgroup_mount_in_a_user_namespace_works,
     a_frozen_container_is_paused_and_delete_force_removes_it,
     cgroups_below_the_containers_are_removed,
     kill_and_delete_work,
@@ -232,6 +233,34 @@ fn a_cgroup_mount_without_a_cgroup_namespace_shows_the_callers_view(ctx: &Ctx) -
         "the mount is writable: {said}"
     );
     Ok(())
+}
+
+fn a_cgroup_mount_in_a_user_namespace_works(ctx: &Ctx) -> Outcome {
+    // Without a cgroup namespace the kernel refuses to mount it there: the host's is bound.
+    let options = ["ro", "nosuid", "noexec", "nodev"];
+    for own in [false, true] {
+        let mut b =
+            pure(ctx)?
+                .user_namespace()
+                .mount("/sys/fs/cgroup", "cgroup", "cgroup", &options);
+        let mut path = format!("/sys/fs/cgroup{}/{}", ctx.prefix, b.id);
+        if own {
+            b = b.namespace("cgroup", None);
+            path = "/sys/fs/cgroup".to_string();
+        }
+        let said = b.says(&format!(
+            "cat {path}/cgroup.procs; grep ' /sys/fs/cgroup ' /proc/self/mountinfo"
+        ))?;
+        check!(
+            said.starts_with("1\n"),
+            "own cgroup namespace: {own}: {said}"
+        );
+        check!(
+            said.contains("ro,nosuid,nodev,noexec") && said.contains(" - cgroup2 "),
+            "own cgroup namespace: {own}: {said}"
+        );
+    }
+    ctx.nothing_left()
 }
 
 fn a_frozen_container_is_paused_and_delete_force_removes_it(ctx: &Ctx) -> Outcome {

@@ -15,6 +15,11 @@ mod lifecycle;
 mod locking;
 mod logs;
 mod mounts;
+mod mounts_idmap;
+mod mounts_links;
+mod mounts_many;
+mod mounts_options;
+mod mounts_tmpfs;
 mod namespaces;
 mod net_devices;
 mod output;
@@ -35,6 +40,11 @@ pub const ALL: &[&[Test]] = &[
     namespaces::TESTS,
     net_devices::TESTS,
     mounts::TESTS,
+    mounts_options::TESTS,
+    mounts_links::TESTS,
+    mounts_tmpfs::TESTS,
+    mounts_idmap::TESTS,
+    mounts_many::TESTS,
     rootfs::TESTS,
     devices::TESTS,
     process::TESTS,

@@ -182,11 +182,11 @@ fn bind_without_bind_option_but_by_type_is_not_needed(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Starts the runtime in a mount namespace where a tmpfs lies on VOLUME/sub.
 const WITH_SUBMOUNT: &str =
     "mount -t tmpfs sub \"$0/sub\" && touch \"$0/sub/inner\" && exec \"$@\"";
 
-fn in_submount_namespace(dir: &str) -> Vec<String> {
+/// Starts the runtime in a mount namespace where a tmpfs lies on VOLUME/sub.
+pub fn in_submount_namespace(dir: &str) -> Vec<String> {
     [
         "unshare",
         "-m",

@@ -24,9 +24,14 @@ tests!("rootfs":
 fn rootfs_propagation_is_set(ctx: &Ctx) -> Outcome {
     for (mode, wanted) in [
         ("shared", "shared:"),
+        ("rshared", "shared:"),
         ("private", ""),
         ("rprivate", ""),
+        // Of nothing, where the machine's mounts are private.
+        ("slave", ""),
+        ("rslave", ""),
         ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
     ] {
         let facts = Bundle::new(ctx)?
             .set("/linux/rootfsPropagation", mode)
@@ -84,6 +89,7 @@ fn mounts_of_a_container_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
         "rslave",
         "shared",
         "unbindable",
+        "runbindable",
     ];
     for mode in modes {
         let mut b = mounter(ctx, &dir, &["rbind"])?;
@@ -128,7 +134,7 @@ fn a_shared_bind_in_a_shared_root_gives_its_mounts_to_the_host(ctx: &Ctx) -> Out
 }
 
 /// A container that mounts something in a volume and something elsewhere.
-fn mounter<'a>(ctx: &'a Ctx, dir: &str, options: &[&str]) -> Outcome<Bundle<'a>> {
+pub fn mounter<'a>(ctx: &'a Ctx, dir: &str, options: &[&str]) -> Outcome<Bundle<'a>> {
     Ok(Bundle::new(ctx)?
         .mount("/srv", "bind", dir, options)
         .shell("mount -t tmpfs x /mnt && mount -t tmpfs x /srv")
@@ -136,7 +142,7 @@ fn mounter<'a>(ctx: &'a Ctx, dir: &str, options: &[&str]) -> Outcome<Bundle<'a>>
 }
 
 /// How many mounts a host whose mounts are all shared has more after the container has run.
-fn mounts_added(ctx: &Ctx, b: &Bundle) -> Outcome<i64> {
+pub fn mounts_added(ctx: &Ctx, b: &Bundle) -> Outcome<i64> {
     let count = "grep -c . /proc/self/mountinfo >\"$0\"; \"$@\" || exit; grep -c . /proc/self/mountinfo >>\"$0\"";
     let counts = ctx.dir.join("counts");
     let file = counts.to_string_lossy().into_owned();

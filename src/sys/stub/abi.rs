@@ -245,6 +245,14 @@ stages! {
     Mount = "mount",
     /// One of `mounts`: its flags.
     MountFlags = "set the flags of the mount",
+    /// One of `mounts`: the mode of a tmpfs that was made outside.
+    MountMode = "set the mode of the mount",
+    /// One of `mounts`: a bind on /proc.
+    MountProc = "mount over /proc",
+    /// One of `mounts`: copy-symlink.
+    MountLink = "make the symbolic link",
+    /// One of `mounts`: a remount.
+    Remount = "remount",
     /// One of `mounts`: tmpcopyup.
     MountCopyUp = "copy the directory's content into the tmpfs",
     /// /dev itself.
