@@ -7,7 +7,7 @@ use crate::{check, check_eq, tests};
 use rustix::fs::{StatVfsMountFlags, fstat, fstatvfs};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 tests!("security":
@@ -179,13 +179,37 @@ fn an_init_among_neighbours_does_not_expose_the_runtimes_binary(ctx: &Ctx) -> Ou
         pid = state["pid"].as_i64().unwrap_or(0) as i32;
         pid != 0
     })?;
-    let judged = exe_is_not_the_runtimes_binary(ctx, pid);
+    let judged = nobody_in_it_is_of_the_host(ctx, &shared);
     create.child.kill()?;
     create.wait()?;
     ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
     // Until it is waited for, it keeps the neighbour's namespace from ending.
     neighbour.wait_pid(pid)?;
     judged
+}
+
+/// What a process with CAP_SYS_PTRACE in that pid namespace could open of those in it.
+fn nobody_in_it_is_of_the_host(ctx: &Ctx, shared: &str) -> Outcome {
+    let shared = fs::read_link(shared)?;
+    let own_root = fs::metadata("/")?;
+    let mut seen = 0;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if fs::read_link(entry.path().join("ns/pid")).ok().as_ref() != Some(&shared) {
+            continue;
+        }
+        seen += 1;
+        exe_is_not_the_runtimes_binary(ctx, pid)?;
+        let root = fs::metadata(entry.path().join("root"))?;
+        check!(
+            (root.dev(), root.ino()) != (own_root.dev(), own_root.ino()),
+            "process {pid} among the neighbours has the host's root"
+        );
+    }
+    check!(seen > 0, "the neighbour itself was not seen");
+    Ok(())
 }
 
 /// CVE-2019-5736: what /proc/PID/exe leads to must not be the host's file, or not writable.
