@@ -3,14 +3,15 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Uid;
 
 use super::attempt::Attempt;
-use super::{Doing, LaunchError, Launched, Mode as LaunchMode, Request, own_copy};
+use super::{Doing, LaunchError, Launched, Mode as LaunchMode, Request, ids, own_copy, rootless};
 use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::{State, Store};
-use crate::plan::cgroup::CgroupPlan;
+use crate::plan::cgroup::{CgroupPlan, Host};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::sys::Errno;
@@ -58,6 +59,10 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
     let mut plan = plan::plan(&spec, bundle_text)?;
+    let owner = rustix::process::geteuid();
+    if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
+        ids::add_user_namespace(&mut plan);
+    }
     let listen_env = request
         .listen_env
         .iter()
@@ -73,19 +78,21 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
 
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let cgroupfs = Cgroupfs::open()?;
+    let cgroupfs = match Cgroupfs::open() {
+        Ok(cgroupfs) => cgroupfs,
+        Err(error) => rootless::no_cgroupfs(request, error)?,
+    };
     let cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
             .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }
-    let cgroup_mounts = cgroup_mounts(&plan, &cgroup_plan, &cgroupfs);
     let record = cgroupfs.intend(&cgroup_plan)?;
 
     let entry = Store::new(&request.root).create(&request.id)?;
     let mut attempt = Attempt {
-        state: first_state(request, &spec, &plan, bundle_text, record),
+        state: first_state(request, &spec, &plan, bundle_text, (owner, record)),
         request,
         spec: &spec,
         plan: &plan,
@@ -96,8 +103,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         hooks_ran: false,
         pid_file: false,
         second_to_come: false,
+        groups_denied: false,
     };
-    match attempt.go(cgroupfs, &cgroup_plan, cgroup_mounts) {
+    match attempt.go(cgroupfs, cgroup_plan) {
         Ok(console) => attempt.finish(console),
         Err(error) => {
             attempt.undo();
@@ -184,19 +192,30 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
 }
 
 /// What a mount of type `cgroup` is made of here.
-fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, cgroupfs: &Cgroupfs) -> CgroupMounts {
-    let host = cgroupfs.host();
-    if host.is_unified() {
-        return CgroupMounts::Unified;
-    }
-    let own_namespace = plan.namespaces.has(NEWCGROUP);
+pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
     let c_string = |text: String| plan::path::c_string(text);
+    let own_namespace = plan.namespaces.has(NEWCGROUP);
+    let own_cgroup = !cgroup.directories.is_empty();
+    let root = host.root.display();
+    if host.is_unified() {
+        return CgroupMounts::Unified {
+            bind: match (own_namespace, own_cgroup) {
+                // As the namespace would show it.
+                (true, true) => Some(c_string(format!("{root}/{}", cgroup.path))),
+                (true, false) => None,
+                (false, _) => Some(c_string(root.to_string())),
+            },
+            whole: !own_namespace,
+        };
+    }
+    if !own_namespace && !own_cgroup {
+        return CgroupMounts::Hidden;
+    }
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {
             data: c_string(mount_data(&hierarchy.controllers)),
-            bind: (!own_namespace)
-                .then(|| c_string(format!("{}/{name}/{}", host.root.display(), cgroup.path))),
+            bind: (!own_namespace).then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
             links: if name.contains(',') {
                 name.split(',').map(plan::path::c_string).collect()
             } else {
@@ -221,7 +240,7 @@ fn first_state(
     spec: &Spec<'_>,
     plan: &Plan,
     bundle: &str,
-    cgroup: Record,
+    (owner, cgroup): (Uid, Record),
 ) -> State {
     State {
         oci_version: spec.oci_version.to_string(),
@@ -232,7 +251,7 @@ fn first_state(
         bundle: bundle.to_owned(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),
-        owner: rustix::process::geteuid().as_raw(),
+        owner: owner.as_raw(),
         annotations: annotations(spec),
         cgroup,
         own_pid_namespace: plan.namespaces.makes(NEWPID),

@@ -5,35 +5,65 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::detached::new_mount;
+use super::fallback::{self, Instead};
+use super::masks::hide;
 use super::mounts::{READ_ONLY, attach, mount_on, open_tree, set_attr};
 use crate::plan::options::attr_of_flags;
 use crate::plan::{CgroupMounts, V1Mount};
-use crate::sys::Result;
 use crate::sys::mount::{MountAttr, mount_at_name};
+use crate::sys::{Errno, Result};
 
-/// Mounts what `plan` says on `target`.
+/// Mounts what `plan` says on `target`, or what has to do instead where the kernel
+/// does not let it be mounted: the runtime's user has no rights over the cgroup
+/// namespace, or the host has mounted it with other options.
 ///
 /// # Errors
 /// The system calls that it consists of.
-pub fn mount(target: impl AsFd, flags: u64, plan: &CgroupMounts) -> Result<()> {
-    match plan {
-        CgroupMounts::Unified => mount_on(target, c"cgroup2", c"cgroup", flags, c""),
-        CgroupMounts::V1(hierarchies) => {
-            let attr = attr_of_flags(flags & !libc::MS_RDONLY);
-            let mode = std::iter::once((c"mode", Some(c"755")));
-            let tmpfs = new_mount(c"tmpfs", mode, attr)?;
-            attach(&tmpfs, target)?;
-            // The tmpfs is ours and empty, so its names can be used as they are.
-            rustix::process::fchdir(&tmpfs)?;
-            for hierarchy in hierarchies {
-                mount_hierarchy(tmpfs.as_fd(), flags, hierarchy)?;
-            }
-            if flags & libc::MS_RDONLY != 0 {
-                set_attr(&tmpfs, false, &READ_ONLY)?;
-            }
-            Ok(())
+pub fn mount(target: impl AsFd, flags: u64, plan: &CgroupMounts) -> Result<Option<Instead>> {
+    let target = target.as_fd();
+    let mounted = match plan {
+        CgroupMounts::Unified { .. } => mount_on(target, c"cgroup2", c"cgroup", flags, c""),
+        CgroupMounts::V1(hierarchies) => mount_v1(target, flags, hierarchies),
+        CgroupMounts::Hidden => Err(Errno::PERM),
+    };
+    match (mounted, plan) {
+        (Ok(()), _) => Ok(None),
+        (
+            Err(errno @ (Errno::PERM | Errno::BUSY)),
+            CgroupMounts::Unified {
+                bind: Some(source),
+                whole,
+            },
+        ) => {
+            // The host's whole tree could hold cgroups that are the user's to change
+            // (CVE-2023-25809).
+            let more = if *whole { libc::MS_RDONLY } else { 0 };
+            fallback::bind(source, target, flags | more, errno)?;
+            Ok(Some(Instead::BoundCgroup))
         }
+        // Busy: the very same view is mounted there already, with /sys.
+        (Err(Errno::PERM | Errno::BUSY), _) => {
+            hide(target)?;
+            Ok(Some(Instead::HiddenCgroup))
+        }
+        (Err(errno), _) => Err(errno),
     }
+}
+
+fn mount_v1(target: BorrowedFd<'_>, flags: u64, hierarchies: &[V1Mount]) -> Result<()> {
+    let attr = attr_of_flags(flags & !libc::MS_RDONLY);
+    let mode = std::iter::once((c"mode", Some(c"755")));
+    let tmpfs = new_mount(c"tmpfs", mode, attr)?;
+    attach(&tmpfs, target)?;
+    // The tmpfs is ours and empty, so its names can be used as they are.
+    rustix::process::fchdir(&tmpfs)?;
+    for hierarchy in hierarchies {
+        mount_hierarchy(tmpfs.as_fd(), flags, hierarchy)?;
+    }
+    if flags & libc::MS_RDONLY != 0 {
+        set_attr(&tmpfs, false, &READ_ONLY)?;
+    }
+    Ok(())
 }
 
 fn mount_hierarchy(tmpfs: BorrowedFd<'_>, flags: u64, plan: &V1Mount) -> Result<()> {

@@ -12,10 +12,12 @@ use rustix::fs::{CWD, FileType};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::detached::new_mount;
+use super::fallback::{self, Instead};
 use super::resolve::{self, Make};
 use super::{Procfs, cgroupfs, copy_up};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{MountPlan, What, key_values};
+use crate::plan::namespaces::NamespacePlan;
 use crate::plan::options::attr_of_flags;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
@@ -30,6 +32,12 @@ pub struct Context<'a> {
     pub trees: &'a mut [Option<OwnedFd>],
     /// What a cgroup mount consists of.
     pub cgroup: &'a CgroupMounts,
+    /// The container's namespaces.
+    pub namespaces: &'a NamespacePlan,
+    /// Whether /sys/fs/cgroup gets a mount of its own.
+    pub mounts_cgroups: bool,
+    /// What was done in place of the mounts with these indexes.
+    pub instead: Vec<(usize, Instead)>,
 }
 
 /// Makes all mounts in order.
@@ -73,13 +81,21 @@ fn make_one(
             if *copy {
                 tmpfs_copying_up(&target, *flags, data, index)?;
             } else {
-                mount_on(&target, fstype, source, *flags, data).at_index(Stage::Mount, index)?;
+                let instead = fallback::filesystem(c, &target, (fstype, source), *flags, data)
+                    .at_index(Stage::Mount, index)?;
+                c.instead.extend(instead.map(|instead| (index, instead)));
             }
         }
         What::Proc { attr, data } => {
             let target = own_directory(c.root, destination).at_index(Stage::MountTarget, index)?;
-            let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
-            attach(mount, &target).at_index(Stage::Mount, index)?;
+            match procfs.mount(*attr, data) {
+                Ok(mount) => attach(mount, &target).at_index(Stage::Mount, index)?,
+                Err(errno) => {
+                    let instead = fallback::host_proc(c, &target, *attr, errno)
+                        .at_index(Stage::Mount, index)?;
+                    c.instead.push((index, instead));
+                }
+            }
         }
         What::Bind {
             source,
@@ -110,7 +126,9 @@ fn make_one(
         }
         What::Cgroup { flags } => {
             let target = target(Make::Directory)?;
-            cgroupfs::mount(&target, *flags, c.cgroup).at_index(Stage::Mount, index)?;
+            let instead =
+                cgroupfs::mount(&target, *flags, c.cgroup).at_index(Stage::Mount, index)?;
+            c.instead.extend(instead.map(|instead| (index, instead)));
         }
         What::Remount { flags, data } => {
             let target =
