@@ -19,6 +19,7 @@ mod namespaces;
 mod output;
 mod process;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod security;
 mod terminal;
@@ -33,6 +34,7 @@ pub const ALL: &[&[Test]] = &[
     namespaces::TESTS,
     mounts::TESTS,
     rootfs::TESTS,
+    rootless::TESTS,
     devices::TESTS,
     process::TESTS,
     inheritance::TESTS,
