@@ -184,6 +184,31 @@ impl<'a> Bundle<'a> {
             .set("/linux/gidMappings", map)
     }
 
+    /// Shapes it as `spec --rootless` does, for a user with this id: the rootfs is his,
+    /// his own id is root inside, and nothing is asked for that he cannot have.
+    pub fn rootless(self, id: u32) -> Outcome<Bundle<'a>> {
+        crate::user::own(&self.dir, id)?;
+        let map = json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        let mut bundle = self
+            .namespace("user", None)
+            .without_namespace("network")
+            .remove("/linux/cgroupsPath")
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map);
+        for mount in bundle.config["mounts"].as_array_mut().into_iter().flatten() {
+            match mount["destination"].as_str() {
+                Some("/dev/pts") => mount["options"] = json!(["newinstance", "ptmxmode=0666"]),
+                Some("/sys") => {
+                    mount["type"] = json!("none");
+                    mount["source"] = json!("/sys");
+                    mount["options"] = json!(["rbind", "nosuid", "noexec", "nodev", "ro"]);
+                }
+                _ => {}
+            }
+        }
+        Ok(bundle)
+    }
+
     /// Gives all five capability sets (bounding, effective, permitted; the rest empty).
     pub fn capabilities(self, names: &[&str]) -> Bundle<'a> {
         let sets = json!({"bounding": names, "effective": names, "permitted": names});

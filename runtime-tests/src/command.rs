@@ -60,9 +60,22 @@ impl<'a> Cmd<'a> {
             ctx.state_root().to_string_lossy().into(),
         ];
         cmd.args = strings(args);
+        let mut launch = Vec::new();
         if ctx.pure_v2.load(Ordering::Relaxed) {
-            let probe = ctx.probe.to_string_lossy();
-            cmd = cmd.within(&[probe.as_ref(), "as", "--cgroup2"]);
+            launch.push("--cgroup2".to_string());
+        }
+        let as_user = ctx
+            .as_user
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !as_user.is_empty() {
+            // Where the user can reach it.
+            cmd.program = crate::user::runtime(ctx).to_string_lossy().into();
+            launch.extend(as_user.iter().cloned());
+        }
+        if !launch.is_empty() {
+            cmd.wrapper = vec![ctx.probe.to_string_lossy().into(), "as".to_string()];
+            cmd.wrapper.append(&mut launch);
         }
         cmd
     }

@@ -25,6 +25,8 @@ pub struct Ctx {
     pub hierarchies: Vec<Hierarchy>,
     /// Whether the runtime is started where `/sys/fs/cgroup` is a bare cgroup2.
     pub pure_v2: AtomicBool,
+    /// What `probe as` does before it executes the runtime, when it is run by a user.
+    pub as_user: Mutex<Vec<String>>,
     counter: AtomicUsize,
     log: Mutex<Vec<String>>,
     created: Mutex<Vec<String>>,
@@ -44,6 +46,7 @@ impl Ctx {
             prefix: format!("{}/{index}", cgroups::run_prefix(run_dir)),
             hierarchies: cgroups::hierarchies(),
             pure_v2: AtomicBool::new(false),
+            as_user: Mutex::new(Vec::new()),
             counter: AtomicUsize::new(0),
             log: Mutex::new(Vec::new()),
             created: Mutex::new(Vec::new()),

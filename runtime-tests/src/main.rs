@@ -23,6 +23,7 @@ mod schedule;
 mod sockets;
 mod suite;
 mod tests;
+mod user;
 
 use options::{Mode, Options};
 use std::process::ExitCode;

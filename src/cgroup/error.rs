@@ -5,6 +5,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use crate::sys::errno_text;
+
 /// What could not be done, to which file, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupError(Box<Failure>);
@@ -60,13 +62,13 @@ impl CgroupError {
     }
 
     /// The property of config.json that asked for it.
-    pub(super) fn at(mut self, pointer: &str) -> Self {
+    pub fn at(mut self, pointer: &str) -> Self {
         self.0.pointer = Some(pointer.to_owned());
         self
     }
 
     /// What the user can do about it, or what the errno means here.
-    pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
@@ -102,7 +104,7 @@ impl fmt::Display for CgroupError {
         }
         write!(f, "{}: ", failure.path)?;
         match &failure.reason {
-            Reason::Kernel(errno) => write!(f, "{errno}")?,
+            Reason::Kernel(errno) => f.write_str(&errno_text(errno.raw_os_error()))?,
             Reason::State(state) => f.write_str(state)?,
         }
         match &failure.hint {

@@ -39,6 +39,24 @@ impl Cgroupfs {
         Self::open_at(ROOT.into())
     }
 
+    /// A host that has none, or shows none to the runtime.
+    ///
+    /// # Errors
+    /// There is not even a root directory.
+    pub fn absent() -> Result<Cgroupfs, CgroupError> {
+        // Nothing is opened below it: there is no hierarchy.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, "/", flags, Mode::empty())
+            .map_err(|errno| CgroupError::kernel("open", "/", errno))?;
+        Ok(Cgroupfs {
+            root: root.into(),
+            host: Host {
+                root: ROOT.into(),
+                ..Host::default()
+            },
+        })
+    }
+
     /// The same for file systems that are mounted elsewhere.
     pub fn open_at(path: PathBuf) -> Result<Cgroupfs, CgroupError> {
         let shown = |path: &Path| path.display().to_string();
@@ -68,6 +86,10 @@ impl Cgroupfs {
         };
         if kind.f_type as u64 == CGROUP2_SUPER_MAGIC {
             host.unified = Some(controllers("")?);
+            if !rustix::process::geteuid().is_root() {
+                let own = file::read(CWD, "/proc/self/cgroup").unwrap_or_default();
+                host.base = beside(&own).to_owned();
+            }
         } else {
             let membership = "/proc/self/cgroup";
             let membership = read(CWD, membership, membership.to_owned())?;
@@ -87,6 +109,19 @@ impl Cgroupfs {
     /// What there is.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+}
+
+/// The cgroup above the one that a process is in by its /proc/PID/cgroup on v2, without a slash
+/// at either end.
+fn beside(membership: &str) -> &str {
+    let own = membership
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"));
+    match own.and_then(|path| path.rsplit_once('/')) {
+        // One outside the cgroup namespace has no name here.
+        Some((above, _)) if !above.split('/').any(|level| level == "..") => above,
+        _ => "",
     }
 }
 
@@ -136,6 +171,19 @@ mod tests {
             .into_iter()
             .map(|h| (h.directory, h.controllers))
             .collect()
+    }
+
+    #[test]
+    fn beside_the_own_cgroup_is_below_the_one_above_it() {
+        let of = |path: &str| beside(&format!("1:pids:/x\n0::{path}\n")).to_owned();
+        assert_eq!(
+            of("/user.slice/user-7.slice/a.scope"),
+            "user.slice/user-7.slice"
+        );
+        assert_eq!(of("/a"), "");
+        assert_eq!(of("/"), "");
+        assert_eq!(of("/../../b"), "");
+        assert_eq!(beside("1:pids:/a/b\n"), "");
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Cgroupfs {
 }
 
 impl Record {
+    /// Whether the container has a cgroup of its own, which says what belongs to it.
+    pub fn lists_processes(&self) -> bool {
+        !self.directories.is_empty()
+    }
+
     /// The directory that answers for all: of v2 if it is alone, else of the freezer.
     pub(super) fn reference(&self) -> Option<&Directory> {
         self.freezer().or_else(|| self.directories.first())

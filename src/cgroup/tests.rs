@@ -103,7 +103,7 @@ fn a_memory_limit_below_the_usage_is_explained() {
     assert_eq!(
         error.to_string(),
         format!(
-            "/linux/resources/memory/limit: cannot write \"4096\" to /sys/fs/cgroup/memory/{}/memory.limit_in_bytes: Device or resource busy (os error 16): more memory than this is in use already",
+            "/linux/resources/memory/limit: cannot write \"4096\" to /sys/fs/cgroup/memory/{}/memory.limit_in_bytes: device or resource busy: more memory than this is in use already",
             ground.path
         )
     );

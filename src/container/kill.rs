@@ -57,7 +57,9 @@ impl From<StoreError> for KillError {
 /// The container does not run.
 pub fn kill(entry: &Entry, signal: i32, all: bool) -> Result<(), KillError> {
     let state = entry.read_state()?;
-    if all || signal == libc::SIGKILL && !state.own_pid_namespace {
+    // Without a cgroup only the init is known; its end is that of its pid namespace.
+    let known = state.cgroup.lists_processes();
+    if known && (all || signal == libc::SIGKILL && !state.own_pid_namespace) {
         // The init may have ended before the others.
         if status::of(&state, entry.dir()) == Status::Stopped
             && state

@@ -12,7 +12,7 @@ use super::program::Program;
 use super::send::{connect, send_fd};
 use super::{
     Doing, LaunchError, Launched, Request, Running, devices, hooks, ids, oom, parent, pid_file,
-    sources, stub_data,
+    rootless, sources, stub_data,
 };
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
@@ -51,6 +51,8 @@ pub(super) struct Attempt<'a> {
     pub(super) pid_file: bool,
     /// The stub enters a pid namespace: another process than the one cloned will be the init.
     pub(super) second_to_come: bool,
+    /// Whether setgroups(2) is denied in the container's user namespace.
+    pub(super) groups_denied: bool,
     /// Signals that the caller ignored, one bit a signal: that is inherited.
     pub(super) ignored_signals: u64,
 }
@@ -59,8 +61,7 @@ impl Attempt<'_> {
     pub(super) fn go(
         &mut self,
         cgroupfs: Cgroupfs,
-        cgroup_plan: &CgroupPlan,
-        cgroup_mounts: CgroupMounts,
+        mut cgroup_plan: CgroupPlan,
     ) -> Result<Option<OwnedFd>, LaunchError> {
         // Intent on disk before the first effect outside the state directory, and before
         // what may wait for ever: `delete --force` finds here whom to end.
@@ -78,7 +79,19 @@ impl Attempt<'_> {
         } else {
             Some(self.make_fifo()?)
         };
-        let cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
+        let mut cgroup_mounts = parent::cgroup_mounts(self.plan, &cgroup_plan, cgroupfs.host());
+        let cgroup = match cgroupfs.create(&cgroup_plan, self.state.cgroup.clone()) {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                let without =
+                    rootless::without_cgroup(self.request, self.spec, error, &cgroup_plan)?;
+                cgroup_plan = without.plan;
+                cgroup_mounts =
+                    parent::cgroup_mounts(self.plan, &cgroup_plan, without.cgroupfs.host());
+                without.cgroupfs.create(&cgroup_plan, without.record)?
+            }
+        };
+        let cgroup_plan = &cgroup_plan;
         self.cgroup_made = true;
         self.state.cgroup = cgroup.record().clone();
 
@@ -102,8 +115,8 @@ impl Attempt<'_> {
             log::warn!("{warning}");
         }
         self.state.template = self.template(seccomp.as_ref());
-        if let Some(adjustment) = self.plan.process.oom_score_adj {
-            oom::adjust(self.child()?.0, adjustment)?;
+        if !self.plan.namespaces.makes(NEWUSER) || rustix::process::geteuid().is_root() {
+            self.adjust_oom_score()?;
         }
         self.record_pid()?;
         if !self.second_to_come {
@@ -163,8 +176,9 @@ impl Attempt<'_> {
         let late = CLONE_NEWTIME | if joins_itself { NEWCGROUP } else { 0 };
         let unshare = late & plan.namespaces.new;
         let new = plan.namespaces.new & !late;
-        let joins_user = plan.namespaces.join.iter().any(|join| join.flag == NEWUSER);
-        let (early, second_clone) = if joins_user && new != 0 {
+        let joins_user = plan.namespaces.joins(NEWUSER);
+        // A time namespace is for children: the first of two makes it for the second.
+        let (early, second_clone) = if joins_user && (new | unshare & CLONE_NEWTIME) != 0 {
             (0, Some(new))
         } else {
             (new, None)
@@ -230,7 +244,14 @@ impl Attempt<'_> {
                 }
                 let maps = plan.namespaces.makes(NEWUSER);
                 if maps {
-                    ids::map(pid, &plan.namespaces)?;
+                    if !rustix::process::geteuid().is_root() {
+                        // Later the file is not the user's any more.
+                        self.adjust_oom_score()?;
+                    }
+                    self.groups_denied = ids::map(pid, &plan.namespaces)?;
+                    if self.groups_denied && !plan.process.groups.is_empty() {
+                        return Err(rootless::no_groups());
+                    }
                 }
                 if self.move_devices(network)? || maps {
                     let mapped = Message::new(abi::TAG_MAPPED, 0, 0, 0);
@@ -284,7 +305,8 @@ impl Attempt<'_> {
         let extras = stub_data::Extras {
             wait: !self.state.run,
             ignored_signals: self.ignored_signals,
-            keep_groups: ids::setgroups_denied(&self.plan.namespaces),
+            keep_groups: self.groups_denied,
+            joins_user: self.plan.namespaces.joins(NEWUSER),
             close_from: 3 + self.request.preserve_fds,
             seccomp: program,
             hooks,
@@ -315,13 +337,20 @@ impl Attempt<'_> {
             },
             namespaces: self.plan.namespaces.all(),
             keyring: !self.request.no_new_keyring,
-            keep_groups: ids::setgroups_denied(&self.plan.namespaces),
+            keep_groups: self.groups_denied,
             seccomp: program
                 .zip(parent::seccomp_section(self.spec))
                 .map(|(program, section)| Filter::new(program, section)),
         };
         // Strings and numbers: nothing of it cannot be written.
         serde_json::to_string(&template).unwrap_or_default()
+    }
+
+    fn adjust_oom_score(&self) -> Result<(), LaunchError> {
+        match self.plan.process.oom_score_adj {
+            Some(adjustment) => oom::adjust(self.child()?.0, adjustment),
+            None => Ok(()),
+        }
     }
 
     /// Writes down which process the container is, for those who come later.

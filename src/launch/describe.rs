@@ -7,6 +7,7 @@ use crate::config::Spec;
 use crate::plan::Plan;
 use crate::plan::devices::LINKS;
 use crate::plan::mounts::What;
+use crate::rootfs::fallback::Instead;
 use crate::sys::stub::Stage;
 use crate::sys::stub::abi::Message;
 use crate::sys::{Errno, errno_text};
@@ -33,6 +34,20 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                 None => (index, String::new()),
             };
             format!("/linux/namespaces/{place}: cannot {what} {path}: {why}")
+        }
+        Stage::JoinedMap => {
+            let member = if index == 0 {
+                "uidMappings"
+            } else {
+                "gidMappings"
+            };
+            match message.value {
+                libc::EINVAL => format!(
+                    "/linux/{member}: the user namespace that is joined has other mappings \
+                     (give its own, or leave both lists out)"
+                ),
+                _ => format!("/linux/{member}: cannot {what}: {why}"),
+            }
         }
         Stage::JoinPidNamespace => {
             let join = plan.namespaces.join.iter();
@@ -107,7 +122,7 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         Stage::TimeOffsets => format!("/linux/timeOffsets: cannot {what}: {why}"),
         Stage::BecomeRoot => {
             let hint = if message.value == libc::EINVAL {
-                " (no mapping has the id 0 inside)"
+                " (neither 0 nor the process's own id is mapped)"
             } else {
                 ""
             };
@@ -115,6 +130,19 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         }
         Stage::MakeNamespace => format!("/linux/namespaces: cannot {what}: {why}"),
         _ => of_process(message, &plan.process),
+    }
+}
+
+/// What was done in place of what could not be, for the log.
+pub fn instead(message: &Message, plan: &Plan) -> String {
+    let (_, text) = Instead::from_number(message.value).unwrap_or((Instead::HostSys, ""));
+    let index = message.index as usize;
+    match plan.mounts.get(index) {
+        Some(mount) if message.stage == Stage::Mount as u32 => format!(
+            "/mounts/{index}: /{} cannot be mounted here: {text} instead",
+            mount.destination.to_string_lossy()
+        ),
+        _ => format!("/linux/devices: nodes cannot be made here: {text} instead"),
     }
 }
 
@@ -166,6 +194,7 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
     let Some(mount) = plan.mounts.get(index) else {
         return why;
     };
+    let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
     let destination = format!("/{}", mount.destination.to_string_lossy());
     let what = match &mount.what {
         What::Filesystem(fs) => fs.fstype.to_string_lossy().into_owned(),
@@ -181,6 +210,10 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
                 libc::ELOOP => " (a symbolic link leads where it may not)",
                 libc::ENOTDIR => " (a part of the path is not a directory)",
                 libc::EROFS => " (the root file system is read-only and lacks the mount point)",
+                libc::EACCES | libc::EPERM | libc::EOVERFLOW if user => {
+                    " (root of the user namespace may not make it: chown the root file system to \
+                     the ids that are mapped, or let the image have the mount point)"
+                }
                 _ => "",
             };
             format!("/mounts/{index}/destination: cannot open or make {destination}: {why}{hint}")
@@ -221,7 +254,18 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
             let hint = match errno {
                 libc::ENODEV => " (the kernel knows no such file system)",
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",
+                libc::EINVAL if user => {
+                    " (an option that the file system does not take, or an id that is not mapped?)"
+                }
                 libc::EINVAL => " (an option that the file system does not take?)",
+                libc::EPERM if what == "proc" => {
+                    " (the /proc around this container has covered parts, so the kernel lets no other be mounted: \
+                     run the outer container with an unmasked /proc, or this one without a pid namespace of its own)"
+                }
+                libc::EPERM if what == "mqueue" => {
+                    " (it shows an ipc namespace, which the container's user namespace has no rights over)"
+                }
+                libc::EPERM if user => " (the kernel does not allow it in a user namespace)",
                 _ => "",
             };
             format!("/mounts/{index}: cannot mount {what} on {destination}: {why}{hint}")

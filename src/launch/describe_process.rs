@@ -47,7 +47,14 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
         }
         Stage::Uid => format!("/process/user/uid: cannot {what} {}: {why}", process.uid),
         Stage::Gid => format!("/process/user/gid: cannot {what} {}: {why}", process.gid),
-        Stage::Groups => format!("/process/user/additionalGids: cannot {what}: {why}"),
+        Stage::Groups => {
+            let hint = match message.value {
+                libc::EPERM => " (the user namespace denies setgroups)",
+                libc::EINVAL => " (one of them is not mapped in the user namespace)",
+                _ => "",
+            };
+            format!("/process/user/additionalGids: cannot {what}: {why}{hint}")
+        }
         Stage::Capabilities | Stage::Bounding | Stage::Ambient => {
             format!("/process/capabilities: cannot {what}: {why}")
         }

@@ -176,6 +176,7 @@ impl Attempt<'_> {
             wait: false,
             ignored_signals: ignored_signals(&own.into()),
             keep_groups: self.request.template.keep_groups,
+            joins_user: self.request.template.namespaces & NEWUSER != 0,
             close_from: 3 + self.request.preserve_fds,
             seccomp: program.as_ref(),
             hooks: &[],
@@ -427,7 +428,7 @@ impl Joiner<'_> {
             setns(self.init, self.namespaces).at(Stage::JoinContainer)?;
         }
         if self.namespaces & NEWUSER != 0 {
-            init::become_root()?;
+            init::become_root(self.program.process)?;
             init::undumpable()?;
         }
         if let Some(root) = self.root.take() {

@@ -15,8 +15,10 @@ use super::send::send_fd;
 use super::{hooks, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::HookRecord;
-use crate::plan::namespaces::CLONE_NEWTIME;
+use crate::plan::namespaces::{CLONE_NEWTIME, same_map};
+use crate::plan::process::ProcessPlan;
 use crate::plan::{CgroupMounts, Plan};
+use crate::rootfs::fallback::Instead;
 use crate::rootfs::{self, Procfs, resolve};
 use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3_sibling};
@@ -91,7 +93,16 @@ impl Init<'_> {
 
     /// Joins the user namespace and goes on in a sibling that has the other new ones.
     fn clone_again(&mut self, flags: u64) -> Step {
+        // Opened while the file is this process's own; what may be written through it is
+        // asked of the opener, who is above the user namespace.
+        let offsets = self.offsets_file()?;
         self.join_namespaces(libc::CLONE_NEWUSER as u64)?;
+        if self.unshare & CLONE_NEWTIME != 0 {
+            // It is for children, and the sibling is one.
+            unshare_namespaces(CLONE_NEWTIME).at(Stage::MakeNamespace)?;
+            self.write_offsets(offsets)?;
+            self.unshare &= !CLONE_NEWTIME;
+        }
         match clone3_sibling(flags).at(Stage::MakeNamespace)? {
             // Not before the parent knows this process, whose messages could else
             // overtake the other's.
@@ -113,13 +124,16 @@ impl Init<'_> {
             // The parent writes the mappings through this process's /proc files,
             // which belong to it only while it is dumpable.
             self.wait_for(abi::TAG_MAPPED)?;
+            // Its offsets are written through a file of this process too.
+            self.make_time_namespace()?;
             undumpable()?;
-            become_root()?;
+            become_root(&self.plan.process)?;
         } else if !plan.net_devices.is_empty() {
             // The parent moves them now.
             self.wait_for(abi::TAG_MAPPED)?;
         }
-        self.join_namespaces(!0)?;
+        // What is opened by name has to be the host's, so a mount namespace comes last.
+        self.join_namespaces(!(libc::CLONE_NEWNS as u64))?;
         self.make_namespaces()?;
         if self.pid_namespace.is_none() {
             rustix::process::setsid().at(Stage::Session)?;
@@ -137,10 +151,15 @@ impl Init<'_> {
             rustix::system::setdomainname(domainname.as_bytes()).at(Stage::Domainname)?;
         }
         let mut procfs = Procfs::new(self.pid_namespace.take());
-        if plan.namespaces.has(libc::CLONE_NEWNS as u64) {
+        if plan.namespaces.makes(libc::CLONE_NEWNS as u64) {
             self.file_system(&mut procfs)?;
         } else {
-            // The plan refuses mounts without a namespace for them.
+            // The plan refuses mounts without a namespace of the container's own for them.
+            if !plan.sysctls.is_empty() {
+                procfs.dir_or_hosts().at(Stage::Procfs)?;
+            }
+            self.open_procfs_for_labels(&mut procfs)?;
+            self.join_namespaces(!0)?;
             rootfs::set_sysctls(&mut procfs, &plan.sysctls)?;
             self.before_pivot()?;
             rootfs::change_root(&plan.root.path)?;
@@ -157,36 +176,69 @@ impl Init<'_> {
                 self.namespaces.push((index, file));
                 continue;
             }
+            if join.flag == libc::CLONE_NEWUSER as u64 {
+                // It may deny setgroups(2), and the runtime's groups are none of its.
+                // Without the right to, they are the user's own.
+                let _ = rustix::thread::set_thread_groups(&[]);
+            }
             setns(file.as_fd(), join.flag).at_index(Stage::JoinNamespace, index)?;
             if join.flag == libc::CLONE_NEWUSER as u64 {
-                become_root()?;
+                become_root(&self.plan.process)?;
                 undumpable()?;
+                self.compare_mappings()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The mappings of config.json have to be those of the user namespace that was joined:
+    /// the ids of everything else rely on them.
+    fn compare_mappings(&self) -> Step {
+        let Some((uids, gids)) = &self.plan.namespaces.joined_maps else {
+            return Ok(());
+        };
+        for (index, (file, wanted)) in
+            [(c"/proc/self/uid_map", uids), (c"/proc/self/gid_map", gids)]
+                .into_iter()
+                .enumerate()
+        {
+            if wanted.is_empty() {
+                continue;
+            }
+            let read = || -> crate::sys::Result<bool> {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(CWD, file, flags, Mode::empty())?;
+                // As much as the kernel takes (340 lines of three columns).
+                let mut text = vec![0; 16 * 1024];
+                let length = rustix::io::read(&file, &mut text)?;
+                Ok(same_map(&String::from_utf8_lossy(&text[..length]), wanted))
+            };
+            match read().at_index(Stage::JoinedMap, index)? {
+                true => {}
+                false => Err(Errno::INVAL).at_index(Stage::JoinedMap, index)?,
             }
         }
         Ok(())
     }
 
     fn make_namespaces(&mut self) -> Step {
-        let flags = self.unshare;
-        if flags != 0 {
-            unshare_namespaces(flags).at(Stage::MakeNamespace)?;
+        self.make_time_namespace()?;
+        match std::mem::take(&mut self.unshare) {
+            0 => Ok(()),
+            flags => unshare_namespaces(flags).at(Stage::MakeNamespace),
         }
-        if flags & CLONE_NEWTIME != 0 {
-            self.enter_time_namespace()?;
-        }
-        Ok(())
     }
 
     /// unshare gives a new time namespace to children only; once its offsets are
     /// set, the init joins it itself, which spares a second fork.
-    fn enter_time_namespace(&self) -> Step {
-        let offsets = self.plan.namespaces.time_offsets.as_bytes();
-        if !offsets.is_empty() {
-            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty())
-                .at(Stage::TimeOffsets)?;
-            rustix::io::write(&file, offsets).at(Stage::TimeOffsets)?;
+    fn make_time_namespace(&mut self) -> Step {
+        if self.unshare & CLONE_NEWTIME == 0 {
+            return Ok(());
         }
+        self.unshare &= !CLONE_NEWTIME;
+        unshare_namespaces(CLONE_NEWTIME).at(Stage::MakeNamespace)?;
+        let offsets = self.offsets_file()?;
+        self.write_offsets(offsets)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::openat(
             CWD,
@@ -196,6 +248,27 @@ impl Init<'_> {
         )
         .at(Stage::MakeNamespace)?;
         setns(namespace.as_fd(), CLONE_NEWTIME).at(Stage::MakeNamespace)
+    }
+
+    /// The file that takes the clocks' offsets, if there are any.
+    fn offsets_file(&self) -> Step<Option<OwnedFd>> {
+        if self.plan.namespaces.time_offsets.is_empty() {
+            return Ok(None);
+        }
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, c"/proc/self/timens_offsets", flags, Mode::empty())
+            .map(Some)
+            .at(Stage::TimeOffsets)
+    }
+
+    fn write_offsets(&self, file: Option<OwnedFd>) -> Step {
+        let offsets = self.plan.namespaces.time_offsets.as_bytes();
+        match file {
+            Some(file) => rustix::io::write(&file, offsets)
+                .map(drop)
+                .at(Stage::TimeOffsets),
+            None => Ok(()),
+        }
     }
 
     fn file_system(&mut self, procfs: &mut Procfs) -> Step {
@@ -213,14 +286,25 @@ impl Init<'_> {
             root,
             trees: &mut self.trees,
             cgroup: &self.cgroup_mounts,
+            namespaces: &plan.namespaces,
+            mounts_cgroups: plan
+                .mounts
+                .iter()
+                .any(|mount| mount.destination.as_c_str() == c"sys/fs/cgroup"),
+            instead: Vec::new(),
         };
         rootfs::mounts::make(&plan.mounts, &mut context, procfs)?;
+        for (index, instead) in std::mem::take(&mut context.instead) {
+            self.tell_instead(Stage::Mount, index, instead)?;
+        }
         if let Some(limit) = self.nofile {
             rustix::process::setrlimit(Resource::Nofile, limit).at(Stage::Rlimit)?;
         }
         if plan.setup_dev {
-            let bind = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
-            rootfs::dev::make(root, &plan.devices, bind)?;
+            let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
+            if rootfs::dev::make(root, &plan.devices, user)? && !user {
+                self.tell_instead(Stage::Device, 0, Instead::HostDevice)?;
+            }
         }
         rootfs::set_sysctls(procfs, &plan.sysctls)?;
         // The last that opens a device: while the rules are set, none can be.
@@ -228,6 +312,7 @@ impl Init<'_> {
             let lead = !procfs.is_elsewhere();
             self.make_terminal(root, lead).at(Stage::Console)?;
         }
+        self.open_procfs_for_labels(procfs)?;
         self.before_pivot()?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
@@ -311,8 +396,22 @@ impl Init<'_> {
         Err(self.program.become_stub(&handover, found))
     }
 
+    /// While /proc is the host's: where no procfs can be mounted, that one has to do.
+    fn open_procfs_for_labels(&self, procfs: &mut Procfs) -> Step {
+        if self.plan.process.labels.is_empty() || procfs.is_elsewhere() {
+            return Ok(());
+        }
+        procfs.dir_or_hosts().map(drop).at(Stage::Procfs)
+    }
+
     fn tell(&self, tag: u32) -> Step {
         stub::send(self.channel.as_fd(), &Message::new(tag, 0, 0, 0)).at(Stage::Channel)
+    }
+
+    /// Says what was done in place of what was asked for.
+    fn tell_instead(&self, stage: Stage, index: usize, instead: Instead) -> Step {
+        let message = Message::new(abi::TAG_INSTEAD, stage as u32, index as u32, instead as i32);
+        stub::send(self.channel.as_fd(), &message).at(Stage::Channel)
     }
 
     /// Waits for one message of the parent; its value. The parent's death ends the init.
@@ -342,11 +441,39 @@ pub fn undumpable() -> Step {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Dumpable)
 }
 
-/// Takes the ids of root in a user namespace that was just entered.
-pub fn become_root() -> Step {
-    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
-    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Stage::BecomeRoot)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Stage::BecomeRoot)
+/// Becomes root of a user namespace that was just entered; where it has none, the
+/// process's user.
+pub fn become_root(process: &ProcessPlan) -> Step {
+    let set_gid = |gid| {
+        let gid = rustix::process::Gid::from_raw(gid);
+        rustix::thread::set_thread_res_gid(gid, gid, gid)
+    };
+    let set_uid = |uid| {
+        let uid = rustix::process::Uid::from_raw(uid);
+        rustix::thread::set_thread_res_uid(uid, uid, uid)
+    };
+    match set_gid(0) {
+        Err(Errno::INVAL) => set_gid(process.gid),
+        result => result,
+    }
+    .at(Stage::BecomeRoot)?;
+    match set_uid(0) {
+        Err(Errno::INVAL) => set_uid(process.uid).and_then(|()| keep_capabilities()),
+        result => result,
+    }
+    .at(Stage::BecomeRoot)
+}
+
+/// Lets the stub's execve keep the capabilities of an init that is not root.
+fn keep_capabilities() -> crate::sys::Result<()> {
+    let mut own = rustix::thread::capabilities(None)?;
+    own.effective = own.permitted;
+    own.inheritable = own.permitted;
+    rustix::thread::set_capabilities(None, own)?;
+    for capability in own.permitted.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }
 
 /// The name of a container's session keyring, runc's.

@@ -37,6 +37,7 @@ mod parent;
 mod pid_file;
 mod program;
 mod rdt;
+mod rootless;
 mod send;
 mod sources;
 pub mod start;
@@ -83,6 +84,9 @@ pub struct Request {
     pub listen_env: Vec<String>,
     /// Who manages cgroups.
     pub manager: Manager,
+    /// Whether a container may go without a cgroup that the runtime has no right to
+    /// make; unless it is said, for users other than root and in user namespaces.
+    pub rootless: Option<bool>,
     /// Create, or run at once.
     pub mode: Mode,
     /// When it is made (RFC 3339).

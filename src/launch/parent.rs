@@ -3,15 +3,16 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Uid;
 
 use super::attempt::Attempt;
-use super::{Doing, LaunchError, Launched, Mode as LaunchMode, Request, own_copy};
+use super::{Doing, LaunchError, Launched, Mode as LaunchMode, Request, ids, own_copy, rootless};
 use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::{State, Store};
 use crate::network;
-use crate::plan::cgroup::CgroupPlan;
+use crate::plan::cgroup::{CgroupPlan, Host};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
@@ -60,6 +61,10 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
     let mut plan = plan::plan(&spec, bundle_text)?;
+    let owner = rustix::process::geteuid();
+    if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
+        ids::add_user_namespace(&mut plan);
+    }
     let listen_env = request
         .listen_env
         .iter()
@@ -76,14 +81,16 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
     check_mount_label(linux)?;
-    let cgroupfs = Cgroupfs::open()?;
+    let cgroupfs = match Cgroupfs::open() {
+        Ok(cgroupfs) => cgroupfs,
+        Err(error) => rootless::no_cgroupfs(request, error)?,
+    };
     let cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
             .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }
-    let cgroup_mounts = cgroup_mounts(&plan, &cgroup_plan, &cgroupfs);
     let record = cgroupfs.intend(&cgroup_plan)?;
     let net_devices = network::find(&plan.net_devices)?;
     let rdt_plan = match &linux.intel_rdt {
@@ -97,7 +104,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         state: State {
             net_devices,
             rdt,
-            ..first_state(request, &spec, &plan, bundle_text, record)
+            ..first_state(request, &spec, &plan, bundle_text, (owner, record))
         },
         request,
         spec: &spec,
@@ -110,8 +117,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         hooks_ran: false,
         pid_file: false,
         second_to_come: false,
+        groups_denied: false,
     };
-    match attempt.go(cgroupfs, &cgroup_plan, cgroup_mounts) {
+    match attempt.go(cgroupfs, cgroup_plan) {
         Ok(console) => attempt.finish(console),
         Err(error) => {
             attempt.undo();
@@ -218,26 +226,30 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
 }
 
 /// What a mount of type `cgroup` is made of here.
-fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, cgroupfs: &Cgroupfs) -> CgroupMounts {
-    let host = cgroupfs.host();
-    let own_namespace = plan.namespaces.has(NEWCGROUP);
+pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
     let c_string = |text: String| plan::path::c_string(text);
+    let own_namespace = plan.namespaces.has(NEWCGROUP);
+    let own_cgroup = !cgroup.directories.is_empty();
+    let root = host.root.display();
     if host.is_unified() {
-        let root = host.root.display();
-        let instead = match own_namespace {
-            true => format!("{root}/{}", cgroup.path),
-            false => root.to_string(),
-        };
         return CgroupMounts::Unified {
-            instead: c_string(instead),
+            bind: match (own_namespace, own_cgroup) {
+                // As the namespace would show it.
+                (true, true) => Some(c_string(format!("{root}/{}", cgroup.path))),
+                (true, false) => None,
+                (false, _) => Some(c_string(root.to_string())),
+            },
+            whole: !own_namespace,
         };
+    }
+    if !own_namespace && !own_cgroup {
+        return CgroupMounts::Hidden;
     }
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {
             data: c_string(mount_data(&hierarchy.controllers)),
-            bind: (!own_namespace)
-                .then(|| c_string(format!("{}/{name}/{}", host.root.display(), cgroup.path))),
+            bind: (!own_namespace).then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
             links: if name.contains(',') {
                 name.split(',').map(plan::path::c_string).collect()
             } else {
@@ -262,7 +274,7 @@ fn first_state(
     spec: &Spec<'_>,
     plan: &Plan,
     bundle: &str,
-    cgroup: Record,
+    (owner, cgroup): (Uid, Record),
 ) -> State {
     State {
         oci_version: spec.oci_version.to_string(),
@@ -273,7 +285,7 @@ fn first_state(
         bundle: bundle.to_owned(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),
-        owner: rustix::process::geteuid().as_raw(),
+        owner: owner.as_raw(),
         annotations: annotations(spec),
         cgroup,
         own_pid_namespace: plan.namespaces.makes(NEWPID),

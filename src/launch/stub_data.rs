@@ -19,6 +19,8 @@ pub struct Extras<'a> {
     pub ignored_signals: u64,
     /// setgroups(2) is denied in the user namespace.
     pub keep_groups: bool,
+    /// A user namespace is joined, which may deny setgroups(2).
+    pub joins_user: bool,
     /// First descriptor that the program does not get.
     pub close_from: u32,
     /// The filter.
@@ -93,7 +95,8 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
     block.flags = flag(extras.wait, abi::FLAG_WAIT)
         | flag(process.terminal, abi::FLAG_TERMINAL)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
-        | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS);
+        | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
+        | flag(extras.joins_user, abi::FLAG_GROUPS_MAY_BE_DENIED);
     let sets = &process.capabilities;
     block.bounding = sets.bounding;
     block.effective = sets.effective;
@@ -188,6 +191,7 @@ mod tests {
             wait: true,
             ignored_signals: 0,
             keep_groups: false,
+            joins_user: false,
             close_from: 3,
             seccomp: None,
             hooks: &hooks,

@@ -7,7 +7,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::attempt::{Attempt, waitid_exited};
 use super::send::{connect, send_fd};
-use super::{Doing, LaunchError, describe, hooks, parent, tty};
+use super::{Doing, LaunchError, describe, hooks, parent, rootless, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::hook_records;
 use crate::container::{State, Status};
@@ -89,7 +89,9 @@ impl Attempt<'_> {
             };
             match message.tag {
                 abi::TAG_DEVICES => {
-                    cgroup.apply_devices(cgroup_plan)?;
+                    if let Err(error) = cgroup.apply_devices(cgroup_plan) {
+                        rootless::without_device_rules(self.request, error)?;
+                    }
                     if !with_hooks {
                         go(size);
                     }
@@ -118,6 +120,7 @@ impl Attempt<'_> {
                 abi::TAG_INIT => {
                     self.meet_in_pid_namespace(message.value, channel, (cgroup, cgroup_plan))?;
                 }
+                abi::TAG_INSTEAD => log::debug!("{}", describe::instead(&message, self.plan)),
                 abi::TAG_READY => return Ok(console),
                 abi::TAG_FAILED => {
                     let text = describe::failure(&message, self.plan, self.spec, Some(cgroup));

@@ -48,6 +48,19 @@ pub struct CgroupPlan {
     pub warnings: Vec<String>,
 }
 
+impl CgroupPlan {
+    /// The plan of a container that stays in the runtime's cgroup.
+    pub fn none(path: String) -> CgroupPlan {
+        CgroupPlan {
+            path,
+            directories: Vec::new(),
+            writes: Vec::new(),
+            device_program: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// The container's directory in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
@@ -172,7 +185,7 @@ pub fn plan(
     id: &str,
     host: &Host,
 ) -> Result<CgroupPlan, ResourceError> {
-    let path = path::resolve(linux.cgroups_path.as_deref(), id)?;
+    let path = path::resolve(linux.cgroups_path.as_deref(), id, &host.base)?;
     let mut builder = Builder::new(path, host);
     match manager {
         Manager::Disabled => {}

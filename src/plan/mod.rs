@@ -34,10 +34,13 @@ use scheduling::SchedulingPlan;
 pub enum CgroupMounts {
     /// One cgroup2 file system.
     Unified {
-        /// What is bound where the kernel refuses to mount it: with a cgroup namespace the
-        /// container's own directory on the host, else the whole tree.
-        instead: CString,
+        /// What is bound where the kernel does not let it be mounted.
+        bind: Option<CString>,
+        /// Whether that is the host's whole tree, which is then read-only.
+        whole: bool,
     },
+    /// An empty directory: the container has no cgroup that it could be shown.
+    Hidden,
     /// A tmpfs with a directory for each hierarchy.
     V1(Vec<V1Mount>),
 }
@@ -115,8 +118,10 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         Some(process) => (process::plan(process)?, scheduling::plan(process, linux)),
         None => return Err(ConfigError::new("/process", "there is no process to run")),
     };
-    if !namespaces.has(libc::CLONE_NEWNS as u64) {
-        // They would be made on the host.
+    let new_mounts = namespaces.makes(libc::CLONE_NEWNS as u64);
+    let joins_mounts = namespaces.joins(libc::CLONE_NEWNS as u64);
+    if !new_mounts {
+        // They would be made on the host, or for everybody in the namespace that is joined.
         let offending = [
             ("/mounts", !mounts.is_empty()),
             ("/linux/maskedPaths", !linux.masked_paths.is_empty()),
@@ -126,18 +131,27 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
                 spec.root.as_ref().is_some_and(|r| r.readonly),
             ),
             ("/process/terminal", process.terminal),
+            // Its program would be found among the files of another container.
+            (
+                "/hooks/createContainer",
+                joins_mounts && !spec.hooks.create_container.is_empty(),
+            ),
         ];
         if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
-            return Err(ConfigError::new(
-                *pointer,
-                "needs a mount namespace in /linux/namespaces",
-            ));
+            return Err(if joins_mounts {
+                ConfigError::new(*pointer, "needs a mount namespace of the container's own")
+                    .with_hint(
+                        "the one in /linux/namespaces is joined: its mounts are others' too, and stay as they are",
+                    )
+            } else {
+                ConfigError::new(*pointer, "needs a mount namespace in /linux/namespaces")
+            });
         }
     }
     Ok(Plan {
         namespaces,
         root: root(spec, linux, bundle)?,
-        setup_dev: !mounts.iter().any(bound_dev),
+        setup_dev: new_mounts && !mounts.iter().any(bound_dev),
         mounts,
         devices: devices::plan(&linux.devices)?,
         masked_paths: linux
@@ -174,9 +188,7 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
 /// Properties that this version does not apply are errors: a container without
 /// what it asks for would be a surprise.
 fn refuse_unsupported(linux: &Linux<'_>) -> Result<(), ConfigError> {
-    let offending = [
-        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
-    ];
+    let offending = [("/linux/memoryPolicy", linux.memory_policy.is_some())];
     if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
         return Err(ConfigError::new(
             *pointer,
@@ -327,13 +339,23 @@ mod tests {
     }
 
     #[test]
+    fn mounts_in_a_mount_namespace_that_is_joined_are_refused() {
+        let base = r#"{"root":{"path":"/"},"process":{"args":["x"]},MORE
+            "linux":{"namespaces":[{"type":"mount","path":"/n"}]}}"#;
+        let with = |more: &str| plan_json(&base.replace("MORE", more));
+        assert!(!with("").unwrap().setup_dev);
+        let mount = with(r#""mounts":[{"destination":"/t","type":"tmpfs"}],"#);
+        assert_eq!(mount.unwrap_err().pointer, "/mounts");
+        let hook = with(r#""hooks":{"createContainer":[{"path":"/h"}]},"#);
+        assert_eq!(hook.unwrap_err().pointer, "/hooks/createContainer");
+    }
+
+    #[test]
     fn what_is_not_supported_is_refused_and_never_ignored() {
-        for (linux, pointer) in [
-            (
-                r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
-                "/linux/memoryPolicy",
-            ),
-        ] {
+        for (linux, pointer) in [(
+            r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
+            "/linux/memoryPolicy",
+        )] {
             let json = format!(
                 r#"{{"root":{{"path":"r"}},"process":{{"args":["x"]}},"linux":{{{linux}}}}}"#
             );

@@ -85,7 +85,7 @@ pub enum SourceLink {
 }
 
 /// A new instance of a file system.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filesystem {
     /// Its type.
     pub fstype: CString,

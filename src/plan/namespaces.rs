@@ -44,6 +44,11 @@ pub struct NamespacePlan {
     pub uid_map: String,
     /// Content of gid_map.
     pub gid_map: String,
+    /// What takes the place of both maps where no helper gives ids out; only for a
+    /// user namespace that config.json does not ask for.
+    pub single_maps: Option<(String, String)>,
+    /// What the maps of a user namespace that is joined are said to be.
+    pub joined_maps: Option<(String, String)>,
     /// Content of timens_offsets; empty if none are set.
     pub time_offsets: String,
 }
@@ -59,9 +64,14 @@ impl NamespacePlan {
         self.join.iter().fold(self.new, |all, join| all | join.flag)
     }
 
+    /// Whether one of this kind is joined.
+    pub fn joins(&self, flag: u64) -> bool {
+        self.join.iter().any(|j| j.flag == flag)
+    }
+
     /// Whether the container has a namespace of this kind that is not the host's.
     pub fn has(&self, flag: u64) -> bool {
-        self.makes(flag) || self.join.iter().any(|j| j.flag == flag)
+        self.makes(flag) || self.joins(flag)
     }
 }
 
@@ -93,6 +103,11 @@ pub fn plan(linux: &Linux<'_>) -> Result<NamespacePlan, ConfigError> {
     if plan.makes(libc::CLONE_NEWUSER as u64) {
         plan.uid_map = map_lines(&linux.uid_mappings);
         plan.gid_map = map_lines(&linux.gid_mappings);
+    } else if !(linux.uid_mappings.is_empty() && linux.gid_mappings.is_empty()) {
+        plan.joined_maps = Some((
+            map_lines(&linux.uid_mappings),
+            map_lines(&linux.gid_mappings),
+        ));
     }
     for (clock, offset) in &linux.time_offsets {
         // Writing to a String does not fail.
@@ -103,6 +118,55 @@ pub fn plan(linux: &Linux<'_>) -> Result<NamespacePlan, ConfigError> {
         );
     }
     Ok(plan)
+}
+
+/// The map of a user namespace that config.json does not ask for, as crun makes it:
+/// the caller's id `own` is `inside`, and `ranges` (first id and count, those of
+/// /etc/subuid) fill what is below and above it.
+pub fn default_map(inside: u32, own: u32, ranges: &[(u32, u32)]) -> String {
+    let mut maps = Vec::new();
+    let mut next = 0;
+    for &(mut first, count) in ranges {
+        // The last id of all stands for "none".
+        let mut left = count.min(u32::MAX - first);
+        while left > 0 {
+            if next == inside {
+                next += 1;
+            }
+            let end = if next < inside { inside } else { u32::MAX };
+            let size = left.min(end - next);
+            if size == 0 {
+                break;
+            }
+            maps.push((next, first, size));
+            next += size;
+            first += size;
+            left -= size;
+        }
+    }
+    maps.push((inside, own, 1));
+    let lines = maps
+        .iter()
+        .map(|(inside, host, size)| format!("{inside} {host} {size}\n"));
+    lines.collect()
+}
+
+/// Whether two maps have the same lines, in whatever order and however spaced.
+pub fn same_map(one: &str, other: &str) -> bool {
+    let lines = |map: &str| {
+        let mut lines: Vec<Vec<u32>> = map
+            .lines()
+            .map(|line| {
+                let fields = line.split_ascii_whitespace();
+                fields
+                    .map(|field| field.parse().unwrap_or(u32::MAX))
+                    .collect()
+            })
+            .collect();
+        lines.sort_unstable();
+        lines
+    };
+    lines(one) == lines(other)
 }
 
 /// The lines of uid_map (user_namespaces(7)).
@@ -155,6 +219,50 @@ mod tests {
         )
         .unwrap();
         assert_eq!(p.time_offsets, "boottime 9 0\nmonotonic -5 7\n");
+    }
+
+    #[test]
+    fn the_caller_is_the_containers_user_and_subordinate_ids_are_around_it() {
+        assert_eq!(default_map(0, 1000, &[]), "0 1000 1\n");
+        assert_eq!(
+            default_map(0, 1000, &[(100_000, 65_536)]),
+            "1 100000 65536\n0 1000 1\n"
+        );
+        assert_eq!(
+            default_map(10, 1000, &[(100_000, 50)]),
+            "0 100000 10\n11 100010 40\n10 1000 1\n"
+        );
+        assert_eq!(
+            default_map(
+                10,
+                1000,
+                &[(100_000, 4), (200_000, 6), (300_000, 2), (400_000, 1)]
+            ),
+            "0 100000 4\n4 200000 6\n11 300000 2\n13 400000 1\n10 1000 1\n"
+        );
+        // Too few to reach the user's own: what is there is used.
+        assert_eq!(
+            default_map(10, 1000, &[(100_000, 4)]),
+            "0 100000 4\n10 1000 1\n"
+        );
+    }
+
+    #[test]
+    fn maps_are_compared_by_their_numbers() {
+        let kernels = "         0     100000      65536\n     65536          7          1\n";
+        assert!(same_map(kernels, "65536 7 1\n0 100000 65536\n"));
+        assert!(!same_map(kernels, "0 100000 65536\n"));
+        assert!(!same_map(kernels, "65536 8 1\n0 100000 65536\n"));
+    }
+
+    #[test]
+    fn a_range_up_to_the_last_id_does_not_overflow() {
+        let map = default_map(0, 7, &[(4_294_967_000, u32::MAX), (5, u32::MAX)]);
+        for line in map.lines() {
+            let fields: Vec<u64> = line.split(' ').map(|f| f.parse().unwrap()).collect();
+            assert!(fields[0] + fields[2] <= u64::from(u32::MAX), "{line}");
+            assert!(fields[1] + fields[2] <= u64::from(u32::MAX), "{line}");
+        }
     }
 
     #[test]

@@ -13,23 +13,29 @@ use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
 
 /// Makes the device nodes and the links. With `bind` (in a user namespace, where
-/// mknod is not allowed) the host's nodes are bound instead.
+/// mknod is not allowed) the host's nodes are bound instead, and so they are where
+/// it turns out not to be allowed; says whether it did.
 ///
 /// # Errors
 /// The first that fails, by index.
 pub fn make(
     root: BorrowedFd<'_>,
     devices: &[DevicePlan],
-    bind: bool,
-) -> std::result::Result<(), Failure> {
+    mut bind: bool,
+) -> std::result::Result<bool, Failure> {
     let mut directory = Directory::default();
     for (index, device) in devices.iter().enumerate() {
-        let made = if bind {
-            bind_node(root, device)
-        } else {
-            make_node(root, device, &mut directory)
-        };
-        made.at_index(Stage::Device, index)?;
+        if !bind {
+            match make_node(root, device, &mut directory) {
+                // A container in a container, or a device cgroup that forbids it.
+                Err(Errno::PERM) => bind = true,
+                result => {
+                    result.at_index(Stage::Device, index)?;
+                    continue;
+                }
+            }
+        }
+        bind_node(root, device).at_index(Stage::Device, index)?;
     }
     // Any name in it will do to say which directory is meant.
     let dev = directory.open(root, b"dev/", c"dev/fd").at(Stage::Dev)?;
@@ -51,7 +57,7 @@ pub fn make(
             result => result.at_index(Stage::DevLink, LINKS.len())?,
         }
     }
-    Ok(())
+    Ok(bind)
 }
 
 fn replace_by_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<()> {

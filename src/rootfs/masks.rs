@@ -78,11 +78,18 @@ fn mask_one(
     match empty {
         Some(empty) => attach(ShortLived::from(clone_tree(empty.as_fd(), false)?), &target),
         None => {
-            let attr = libc::MOUNT_ATTR_RDONLY;
-            let tmpfs = new_mount(c"tmpfs", std::iter::empty(), attr)?;
-            attach(&tmpfs, &target)?;
-            *empty = Some(tmpfs);
+            *empty = Some(hide(&target)?);
             Ok(())
         }
     }
+}
+
+/// Hides a directory behind an empty, read-only tmpfs, and gives that.
+///
+/// # Errors
+/// The system calls that it consists of.
+pub fn hide(directory: impl AsFd) -> Result<ShortLived> {
+    let tmpfs = new_mount(c"tmpfs", std::iter::empty(), libc::MOUNT_ATTR_RDONLY)?;
+    attach(&tmpfs, directory)?;
+    Ok(tmpfs)
 }

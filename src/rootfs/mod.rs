@@ -9,6 +9,7 @@ pub mod cgroupfs;
 mod copy_up;
 mod detached;
 pub mod dev;
+pub mod fallback;
 pub mod filesystem;
 pub mod masks;
 pub mod mounts;
@@ -69,7 +70,7 @@ pub fn set_sysctls(
     sysctls: &[(std::ffi::CString, Vec<u8>)],
 ) -> Result<(), Failure> {
     for (index, (path, value)) in sysctls.iter().enumerate() {
-        let dir = procfs.dir().at(Stage::Procfs)?;
+        let dir = procfs.dir_or_hosts().at(Stage::Procfs)?;
         let file = rustix::fs::openat(
             dir,
             path.as_c_str(),

@@ -12,10 +12,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
+use super::fallback::{self, Instead};
 use super::resolve::{self, Make};
 use super::{Procfs, cgroupfs, copy_up, filesystem};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{Filesystem, MountPlan, SourceLink, What};
+use crate::plan::namespaces::NamespacePlan;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_here, mount_setattr, remount_here};
 use crate::sys::stub::{At, Failure, Stage};
@@ -31,6 +33,12 @@ pub struct Context<'a> {
     pub trees: &'a mut [Option<OwnedFd>],
     /// What a cgroup mount consists of.
     pub cgroup: &'a CgroupMounts,
+    /// The container's namespaces.
+    pub namespaces: &'a NamespacePlan,
+    /// Whether /sys/fs/cgroup gets a mount of its own.
+    pub mounts_cgroups: bool,
+    /// What was done in place of the mounts with these indexes.
+    pub instead: Vec<(usize, Instead)>,
 }
 
 /// Makes all mounts in order.
@@ -45,28 +53,42 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
             plan,
             root: c.root,
         };
-        match &plan.what {
-            What::Filesystem(fs) => one.filesystem(fs, tree)?,
+        let instead = match &plan.what {
+            What::Filesystem(fs) => one.filesystem(fs, tree, c)?,
             What::Proc { attr, data } => {
                 let target = one.own_directory()?;
-                let mount = procfs.mount(*attr, data).at_index(Stage::Mount, index)?;
-                one.attach(mount, &target)?;
+                match procfs.mount(*attr, data) {
+                    Ok(mount) => {
+                        one.attach(mount, &target)?;
+                        None
+                    }
+                    Err(errno) => {
+                        let instead = fallback::host_proc(c, &target, *attr, errno);
+                        Some(instead.at_index(Stage::Mount, index)?)
+                    }
+                }
             }
-            What::Bind { .. } => one.bind(tree)?,
+            What::Bind { .. } => {
+                one.bind(tree)?;
+                None
+            }
             What::Cgroup { flags, label } => {
                 let (target, _) = one.target(Make::Directory)?;
                 let wanted = !plan.propagation.is_empty();
-                let mount = cgroupfs::mount(&target, *flags, label.as_deref(), c.cgroup, wanted)
-                    .at_index(Stage::Mount, index)?;
+                let (mount, instead) =
+                    cgroupfs::mount(&target, *flags, label.as_deref(), c.cgroup, wanted)
+                        .at_index(Stage::Mount, index)?;
                 if let Some(mount) = mount {
                     one.propagate(&mount)?;
                 }
+                instead
             }
             What::Remount { flags, data } => {
                 let target = one.existing()?;
                 rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
                 remount_here(*flags, data).at_index(Stage::Remount, index)?;
                 one.propagate(&target)?;
+                None
             }
             What::RemountBind {
                 attr,
@@ -76,8 +98,10 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                 set_attr(&target, false, attr).at_index(Stage::Remount, index)?;
                 set_attr(&target, true, recursive_attr).at_index(Stage::Remount, index)?;
                 one.propagate(&target)?;
+                None
             }
-        }
+        };
+        c.instead.extend(instead.map(|instead| (index, instead)));
     }
     Ok(())
 }
@@ -90,7 +114,12 @@ struct One<'a> {
 }
 
 impl One<'_> {
-    fn filesystem(&self, fs: &Filesystem, given: Option<OwnedFd>) -> Step {
+    fn filesystem(
+        &self,
+        fs: &Filesystem,
+        given: Option<OwnedFd>,
+        c: &Context<'_>,
+    ) -> Step<Option<Instead>> {
         let (target, existed) = if fs.fstype.as_c_str() == c"sysfs" {
             (self.own_directory()?, true)
         } else {
@@ -104,7 +133,11 @@ impl One<'_> {
         };
         let in_one_call = given.is_none() && !fs.copy_up && self.plan.propagation.is_empty();
         if in_one_call {
-            return filesystem::mount(&target, fs, mode).at_index(Stage::Mount, self.index);
+            let mounted = match filesystem::mount(&target, fs, mode) {
+                Err(errno) => fallback::filesystem(c, &target, fs, errno).map(Some),
+                result => result.map(|()| None),
+            };
+            return mounted.at_index(Stage::Mount, self.index);
         }
         // The parent did not know the mode, and what is to be filled is writable first.
         let unfinished = fs.copy_up || given.is_some() && fs.inherits_mode;
@@ -126,7 +159,7 @@ impl One<'_> {
         if unfinished && fs.flags & libc::MS_RDONLY != 0 {
             set_attr(&mount, false, &READ_ONLY).at_index(Stage::MountFlags, self.index)?;
         }
-        self.attach(mount, &target)
+        self.attach(mount, &target).map(|()| None)
     }
 
     fn bind(&self, given: Option<OwnedFd>) -> Step {

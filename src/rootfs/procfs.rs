@@ -14,6 +14,7 @@ use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::detached::{mount_of, set};
+use super::fallback;
 use crate::sys::clone::{Cloned, clone3_sharing_files};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{exit_now, setns};
@@ -88,6 +89,18 @@ impl Procfs {
         }
         // The branch above has filled it.
         self.mount.as_ref().map(AsFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    /// The same, or the host's /proc where no procfs can be mounted: only while `/proc` is
+    /// the host's.
+    ///
+    /// # Errors
+    /// As [`Procfs::dir`].
+    pub fn dir_or_hosts(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.dir().err() == Some(Errno::PERM) {
+            self.mount = Some(fallback::own_proc()?);
+        }
+        self.dir()
     }
 }
 

@@ -26,6 +26,7 @@ mod output;
 mod process;
 mod rdt;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod security;
 mod terminal;
@@ -46,6 +47,7 @@ pub const ALL: &[&[Test]] = &[
     mounts_idmap::TESTS,
     mounts_many::TESTS,
     rootfs::TESTS,
+    rootless::TESTS,
     devices::TESTS,
     process::TESTS,
     rdt::TESTS,

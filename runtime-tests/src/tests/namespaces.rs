@@ -20,6 +20,15 @@ tests!("namespaces":
     user_and_pid_namespaces_of_another_container_are_joined_together,
     a_pid_namespace_is_joined_from_a_new_user_namespace,
     a_joined_user_namespace_keeps_its_mapping,
+    mappings_of_a_joined_user_namespace_have_to_be_its_own,
+    all_eight_namespaces_are_new_at_once,
+    all_eight_namespaces_of_a_container_are_joined,
+    namespaces_of_several_containers_are_joined_at_once,
+    a_user_namespace_is_joined_together_with_those_of_others,
+    a_joined_mount_namespace_stays_as_it_is,
+    mounts_in_a_joined_mount_namespace_are_refused,
+    time_offsets_are_set_in_a_new_user_namespace,
+    time_offsets_are_set_in_a_joined_user_namespace,
     a_new_cgroup_namespace_shows_the_container_as_root,
     hostname_is_set,
     domainname_is_set,
@@ -273,6 +282,238 @@ fn a_joined_user_namespace_keeps_its_mapping(ctx: &Ctx) -> Outcome {
     check_eq!(map, ["0", "100000", "65536"], "uid_map");
     check_eq!(facts.status("Uid")?, "0 0 0 0", "user inside");
     Ok(())
+}
+
+fn mappings_of_a_joined_user_namespace_have_to_be_its_own(ctx: &Ctx) -> Outcome {
+    let pause = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let path = format!("/proc/{}/ns/user", pause.pid()?);
+    // The kernel sorts them otherwise than they are given.
+    let own = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    let other = json!([{"containerID": 0, "hostID": 100_000, "size": 65_535}]);
+    let joining = |uids: &serde_json::Value, gids: &serde_json::Value| {
+        Ok::<_, crate::outcome::Stop>(
+            Bundle::new(ctx)?
+                .namespace("user", Some(&path))
+                .set("/linux/uidMappings", uids.clone())
+                .set("/linux/gidMappings", gids.clone()),
+        )
+    };
+    joining(&own, &own)?.run()?.ok()?;
+    joining(&own, &json!([]))?.run()?.ok()?;
+    for (uids, gids, pointer) in [
+        (&other, &own, "/linux/uidMappings: the user namespace"),
+        (&own, &other, "/linux/gidMappings: the user namespace"),
+    ] {
+        joining(uids, gids)?
+            .run()?
+            .code_is(1)?
+            .says(&[pointer])?
+            .says(&["has other mappings"])?;
+    }
+    Ok(())
+}
+
+/// A bundle that joins this namespace of a container.
+fn joining<'a>(b: Bundle<'a>, kind: &str, pid: i32) -> Bundle<'a> {
+    b.namespace(kind, Some(&format!("/proc/{pid}/ns/{}", kernel_name(kind))))
+}
+
+/// Fails unless a process has the namespaces of these processes.
+fn has_those_of(facts: &crate::facts::Facts, wanted: &[(&str, i32)]) -> Outcome {
+    for (kind, pid) in wanted {
+        let link = format!("/proc/{pid}/ns/{}", kernel_name(kind));
+        let wanted = std::fs::read_link(&link).because(&link)?;
+        check_eq!(
+            facts.namespace(kernel_name(kind))?,
+            wanted.to_string_lossy(),
+            "{kind} namespace"
+        );
+    }
+    Ok(())
+}
+
+fn with_all_eight(ctx: &Ctx) -> Outcome<Bundle<'_>> {
+    Ok(Bundle::new(ctx)?
+        .user_namespace()
+        .namespace("cgroup", None)
+        .namespace("time", None)
+        .args(&["/bin/sleep", "1000"]))
+}
+
+fn all_eight_namespaces_are_new_at_once(ctx: &Ctx) -> Outcome {
+    let facts = with_all_eight(ctx)?.facts()?;
+    for kind in ALL.into_iter().chain(["time"]) {
+        check!(
+            facts.namespace(kernel_name(kind))? != own(kind)?,
+            "the {kind} namespace is the host's"
+        );
+    }
+    ctx.nothing_left()
+}
+
+/// A bundle without anything that needs a mount namespace of its own.
+fn without_mounts(b: Bundle<'_>) -> Bundle<'_> {
+    b.remove("/mounts")
+        .remove("/hostname")
+        .set("/root/path", "/")
+}
+
+fn all_eight_namespaces_of_a_container_are_joined(ctx: &Ctx) -> Outcome {
+    let first = with_all_eight(ctx)?.detach()?;
+    let pid = first.pid()?;
+    let mut b = without_mounts(Bundle::new(ctx)?);
+    let all: Vec<(&str, i32)> = ALL.into_iter().chain(["time"]).map(|k| (k, pid)).collect();
+    for (kind, pid) in &all {
+        b = joining(b, kind, *pid);
+    }
+    let facts = b.facts()?;
+    has_those_of(&facts, &all)?;
+    check_eq!(facts.text("hostname")?, first.id, "hostname");
+    first.status_is("running")
+}
+
+fn namespaces_of_several_containers_are_joined_at_once(ctx: &Ctx) -> Outcome {
+    let pause = |time: bool| {
+        let mut b = Bundle::new(ctx)?
+            .namespace("cgroup", None)
+            .args(&["/bin/sleep", "1000"]);
+        if time {
+            b = b.namespace("time", None);
+        }
+        b.detach()
+    };
+    let (first, second, third) = (pause(true)?, pause(false)?, pause(false)?);
+    let all = [
+        ("network", first.pid()?),
+        ("time", first.pid()?),
+        ("ipc", second.pid()?),
+        ("cgroup", second.pid()?),
+        ("uts", third.pid()?),
+        ("pid", third.pid()?),
+    ];
+    let mut b = Bundle::new(ctx)?.remove("/hostname");
+    for (kind, pid) in all {
+        b = joining(b, kind, pid);
+    }
+    let facts = b.facts()?;
+    has_those_of(&facts, &all)?;
+    check!(
+        facts.namespace("mnt")? != own("mount")?,
+        "the mount namespace is the host's"
+    );
+    Ok(())
+}
+
+fn a_user_namespace_is_joined_together_with_those_of_others(ctx: &Ctx) -> Outcome {
+    let user = with_all_eight(ctx)?.detach()?;
+    let user = user.pid()?;
+    // A second container in the same user namespace, with others of its own.
+    let second = joining(Bundle::new(ctx)?, "user", user)
+        .namespace("cgroup", None)
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let second = second.pid()?;
+    let all = [
+        ("user", user),
+        ("network", second),
+        ("ipc", user),
+        ("uts", second),
+        ("cgroup", user),
+        ("pid", second),
+    ];
+    let mut b = Bundle::new(ctx)?.remove("/hostname");
+    for (kind, pid) in all {
+        b = joining(b, kind, pid);
+    }
+    has_those_of(&b.facts()?, &all)
+}
+
+fn a_joined_mount_namespace_stays_as_it_is(ctx: &Ctx) -> Outcome {
+    let first = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let pid = first.pid()?;
+    let seen = || -> Outcome<(String, String)> {
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+        let names: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/root"))?
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        Ok((mounts, names.join(" ")))
+    };
+    let before = seen()?;
+    let b = joining(without_mounts(Bundle::new(ctx)?), "mount", pid);
+    let facts = joining(b, "pid", pid).facts()?;
+    has_those_of(&facts, &[("mount", pid)])?;
+    check_eq!(seen()?, before, "mounts and root of the neighbour");
+    // A root below that of the namespace.
+    let said = joining(without_mounts(Bundle::new(ctx)?), "mount", pid)
+        .set("/root/path", "/bin")
+        .args(&["/busybox", "ls", "/"])
+        .run()?
+        .ok()?;
+    check!(said.stdout.contains("busybox"), "{}", said.stdout);
+    check_eq!(seen()?, before, "mounts and root of the neighbour");
+    Ok(())
+}
+
+fn mounts_in_a_joined_mount_namespace_are_refused(ctx: &Ctx) -> Outcome {
+    let path = "/proc/self/ns/mnt";
+    Bundle::new(ctx)?
+        .namespace("mount", Some(path))
+        .create_refused()?
+        .says(&["/mounts: needs a mount namespace of the container's own"])?;
+    let hook = json!([{"path": "/bin/true"}]);
+    without_mounts(Bundle::new(ctx)?)
+        .namespace("mount", Some(path))
+        .set("/hooks/createContainer", hook)
+        .create_refused()?
+        .says(&["/hooks/createContainer: needs a mount namespace"])?;
+    Ok(())
+}
+
+fn offset(b: Bundle<'_>) -> Outcome<()> {
+    let facts = b
+        .namespace("time", None)
+        .set(
+            "/linux/timeOffsets/boottime",
+            json!({"secs": 604_800, "nanosecs": 0}),
+        )
+        .facts()?;
+    check!(
+        facts.namespace("time")? != own("time")?,
+        "the time namespace is the host's"
+    );
+    let text = facts.text("timens_offsets")?;
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    check_eq!(
+        fields,
+        ["monotonic", "0", "0", "boottime", "604800", "0"],
+        "offsets"
+    );
+    Ok(())
+}
+
+fn time_offsets_are_set_in_a_new_user_namespace(ctx: &Ctx) -> Outcome {
+    offset(Bundle::new(ctx)?.user_namespace())?;
+    offset(Bundle::new(ctx)?.user_namespace().namespace("cgroup", None))?;
+    ctx.nothing_left()
+}
+
+fn time_offsets_are_set_in_a_joined_user_namespace(ctx: &Ctx) -> Outcome {
+    let first = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let pid = first.pid()?;
+    offset(joining(Bundle::new(ctx)?, "user", pid))?;
+    // Nothing but the time namespace is new.
+    let mut b = without_mounts(Bundle::new(ctx)?);
+    for kind in ["user", "pid", "network", "ipc", "uts", "mount"] {
+        b = joining(b, kind, pid);
+    }
+    offset(b)
 }
 
 fn a_new_cgroup_namespace_shows_the_container_as_root(ctx: &Ctx) -> Outcome {

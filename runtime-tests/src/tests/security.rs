@@ -194,7 +194,11 @@ fn nobody_in_it_is_of_the_host(ctx: &Ctx, shared: &str) -> Outcome {
     let own_root = fs::metadata("/")?;
     let mut seen = 0;
     for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         if fs::read_link(entry.path().join("ns/pid")).ok().as_ref() != Some(&shared) {

@@ -25,14 +25,10 @@ pub(super) struct Builder<'h> {
 
 impl<'h> Builder<'h> {
     pub(super) fn new(path: String, host: &'h Host) -> Self {
-        let plan = CgroupPlan {
-            path,
-            directories: Vec::new(),
-            writes: Vec::new(),
-            device_program: None,
-            warnings: Vec::new(),
-        };
-        Builder { host, plan }
+        Builder {
+            host,
+            plan: CgroupPlan::none(path),
+        }
     }
 
     /// Gives the container a directory in every v1 hierarchy, or in the v2 one where it is alone.

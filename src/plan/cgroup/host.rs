@@ -11,6 +11,9 @@ pub struct Host {
     pub hierarchies: Vec<Hierarchy>,
     /// The hierarchy of cgroup v2, if it is mounted.
     pub unified: Option<Unified>,
+    /// Where a path that does not begin with a slash starts: for root at the top, for others
+    /// beside the runtime's own cgroup, which holds processes and so can have none below it.
+    pub base: String,
 }
 
 /// A hierarchy of cgroup v1.
@@ -41,6 +44,7 @@ impl Host {
                 directory: String::new(),
                 controllers: owned(controllers),
             }),
+            base: String::new(),
         }
     }
 
@@ -57,6 +61,7 @@ impl Host {
             root: root.into(),
             hierarchies,
             unified: None,
+            base: String::new(),
         }
     }
 

@@ -469,7 +469,7 @@ fn a_disabled_manager_touches_nothing() {
 
 #[test]
 fn the_path_is_taken_from_the_roots_and_stays_beneath_them() {
-    let at = |path| path::resolve(path, "id");
+    let at = |path| path::resolve(path, "id", "");
     for (given, path) in [
         (None, "id"),
         (Some(""), "id"),
@@ -479,6 +479,15 @@ fn the_path_is_taken_from_the_roots_and_stays_beneath_them() {
     ] {
         assert_eq!(at(given).unwrap(), path, "{given:?}");
     }
+    let beside = |path| path::resolve(path, "id", "user.slice/x");
+    for (given, path) in [
+        (None, "user.slice/x/id"),
+        (Some("a/b"), "user.slice/x/a/b"),
+        (Some("/a/b"), "a/b"),
+    ] {
+        assert_eq!(beside(given).unwrap(), path, "{given:?}");
+    }
+    assert!(beside(Some("/")).is_err());
     for given in ["..", "/a/../b", "./a", "a/..", "/", "//"] {
         assert_eq!(
             at(Some(given)).unwrap_err().pointer,

@@ -95,6 +95,8 @@ pub const FLAG_KEEP_GROUPS: u32 = 8;
 pub const FLAG_LISTENER: u32 = 16;
 /// Standard input is the terminal of the session to be.
 pub const FLAG_TERMINAL: u32 = 32;
+/// A user namespace that is joined: no groups are fine where it denies setgroups(2).
+pub const FLAG_GROUPS_MAY_BE_DENIED: u32 = 64;
 
 /// In place of a pid namespace's descriptor: the process's children are born in it.
 pub const PID_NAMESPACE_JOINED: i32 = -2;
@@ -155,6 +157,9 @@ pub const TAG_CONSOLE: u32 = 4;
 pub const TAG_LISTENER: u32 = 5;
 /// Init to runtime: everything is done but the program.
 pub const TAG_READY: u32 = 6;
+/// Init to runtime: `value` (a `rootfs::fallback::Instead`) was done in place of what item
+/// `index` at `stage` asks for.
+pub const TAG_INSTEAD: u32 = 10;
 /// Init to runtime: it failed at `stage`.
 pub const TAG_FAILED: u32 = 7;
 
@@ -213,6 +218,8 @@ stages! {
     JoinNamespace = "join the namespace",
     /// Joining a pid namespace, which takes a second process.
     JoinPidNamespace = "join the pid namespace",
+    /// The mappings of a user namespace that was joined: users, groups.
+    JoinedMap = "compare the mappings with those of the user namespace that is joined",
     /// Making a namespace.
     MakeNamespace = "make the namespace",
     /// The parent died or spoke out of turn.

@@ -21,6 +21,8 @@ pub const AT_FDCWD: isize = -100;
 pub const AT_EACCESS: usize = 0x200;
 pub const X_OK: usize = 1;
 pub const EINTR: isize = 4;
+/// Operation not permitted.
+pub const EPERM: isize = 1;
 pub const EACCES: isize = 13;
 pub const EINVAL: isize = 22;
 pub const ETIMEDOUT: i32 = 110;

@@ -1,5 +1,5 @@
-//! `probe as [--cgroup2] [--groups N,N] [--umask OCTAL] [--ignore N] [--block N]
-//! [--ambient] [--] COMMAND...`: changes itself as asked, then executes the command; so tests
+//! `probe as [--cgroup2] [--files DIR] [--join CGROUP] [--user ID] [--groups N,N]
+//! [--umask OCTAL] [--ignore N] [--block N] [--ambient] [--] COMMAND...`: changes itself as asked, then executes the command; so tests
 //! start the runtime from surroundings that must not leak into a container.
 
 use crate::raw;
@@ -18,6 +18,17 @@ pub fn run(args: &[&str]) -> io::Result<()> {
     while let Some(&arg) = args.next() {
         match arg {
             "--cgroup2" => pure_cgroup2()?,
+            "--files" => {
+                own_files(args.next().ok_or_else(|| bad(arg))?)?;
+            }
+            "--join" => {
+                let dir = args.next().ok_or_else(|| bad(arg))?;
+                std::fs::write(format!("{dir}/cgroup.procs"), "0")?;
+            }
+            "--user" => {
+                let id = args.next().and_then(|n| n.parse().ok());
+                become_user(id.ok_or_else(|| bad(arg))?)?;
+            }
             "--groups" => {
                 let list = args.next().ok_or_else(|| bad("--groups"))?;
                 let groups: Vec<rustix::process::Gid> = list
@@ -59,6 +70,32 @@ fn exec(argv: &[&str]) -> io::Result<()> {
         .split_first()
         .ok_or_else(|| io::Error::other("no command"))?;
     Err(Command::new(program).args(args).exec())
+}
+
+/// In a mount namespace of its own, lays the files of `dir` over those of /etc: users
+/// that nobody else sees and that go with this process.
+fn own_files(dir: &str) -> io::Result<()> {
+    raw::unshare_mounts()?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let target = std::path::Path::new("/etc").join(entry.file_name());
+        rustix::mount::mount_bind(entry.path(), target)?;
+    }
+    Ok(())
+}
+
+/// Becomes a user with a group of the same number and no other.
+fn become_user(id: u32) -> io::Result<()> {
+    let (uid, gid) = (
+        rustix::process::Uid::from_raw(id),
+        rustix::process::Gid::from_raw(id),
+    );
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
 }
 
 /// In a mount namespace of its own, replaces what is on /sys/fs/cgroup by cgroup2.

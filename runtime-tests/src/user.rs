@@ -1,0 +1,89 @@
+//! An ordinary user who runs the runtime. He is in no file of the machine: /etc/passwd,
+//! /etc/subuid and /etc/subgid are laid over in the mount namespace of each command.
+
+use crate::context::Ctx;
+use crate::outcome::{Because, Outcome, skip};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+/// His user and group id.
+pub const ID: u32 = 17_700;
+
+/// His name.
+pub const NAME: &str = "corten-test";
+
+/// What /etc/subuid and /etc/subgid give him: first id and count.
+pub const RANGES: [(u32, u32); 2] = [(1_700_000, 65_536), (1_900_000, 1_000)];
+
+/// Where he finds the runtime: a copy, for the build's folder may be closed to him.
+pub fn runtime(ctx: &Ctx) -> PathBuf {
+    ctx.dir.join("runtime")
+}
+
+/// Gives a tree to him; what was linked into it stays whose it was.
+pub fn own(dir: &Path, id: u32) -> Outcome {
+    chown(dir, Some(id), Some(id)).because(dir.display())?;
+    for entry in std::fs::read_dir(dir)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            own(&entry.path(), id)?;
+        }
+    }
+    Ok(())
+}
+
+impl Ctx {
+    /// From now on the runtime is run by the user, with or without ranges of ids.
+    pub fn use_user(&self, ranges: bool) -> Outcome {
+        let etc = self.dir.join("etc");
+        std::fs::create_dir_all(&etc)?;
+        let passwd = format!("root:x:0:0::/root:/bin/sh\n{NAME}:x:{ID}:{ID}::/:/bin/sh\n");
+        std::fs::write(etc.join("passwd"), passwd)?;
+        let given = |range: &(u32, u32)| format!("{NAME}:{}:{}\n", range.0, range.1);
+        let text: String = match ranges {
+            true => RANGES.iter().map(given).collect(),
+            false => String::new(),
+        };
+        for name in ["subuid", "subgid"] {
+            if ranges && !Path::new("/etc").join(name).exists() {
+                return skip(format!("no /etc/{name}: install the package uidmap"));
+            }
+            if Path::new("/etc").join(name).exists() {
+                std::fs::write(etc.join(name), &text)?;
+            }
+        }
+        std::fs::copy(&self.runtime, runtime(self)).because(self.runtime.display())?;
+        let readable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(runtime(self), readable)?;
+        chown(self.state_root(), Some(ID), Some(ID))?;
+        let words = ["--files", &etc.to_string_lossy(), "--user", &ID.to_string()];
+        let mut as_user = self
+            .as_user
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *as_user = words.map(str::to_string).to_vec();
+        Ok(())
+    }
+
+    /// As `use_user` with ranges; skips where the helpers are missing that give them out.
+    pub fn use_user_with_ranges(&self) -> Outcome {
+        for helper in ["newuidmap", "newgidmap"] {
+            let found = ["/usr/bin", "/bin"]
+                .iter()
+                .any(|dir| Path::new(dir).join(helper).exists());
+            if !found {
+                return skip(format!("no {helper}: install the package uidmap"));
+            }
+        }
+        self.use_user(true)
+    }
+
+    /// The user's commands start in this cgroup.
+    pub fn join_first(&self, dir: &Path) {
+        let mut as_user = self
+            .as_user
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let words = ["--join".to_string(), dir.to_string_lossy().into_owned()];
+        as_user.splice(0..0, words);
+    }
+}
