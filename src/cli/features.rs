@@ -137,6 +137,10 @@ pub fn print() -> anyhow::Result<()> {
             supported_flags: seccomp::known_flags(),
         }),
         apparmor: true,
+        memory_policy: MemoryPolicy {
+            modes: &names::MEMORY_POLICIES,
+            flags: &names::MEMORY_POLICY_FLAGS,
+        },
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

@@ -6,6 +6,7 @@ use crate::config::Spec;
 use crate::plan::Plan;
 use crate::plan::devices::LINKS;
 use crate::plan::mounts::What;
+use crate::plan::scheduling;
 use crate::sys::stub::Stage;
 use crate::sys::stub::abi::Message;
 use crate::sys::{Errno, errno_text};
@@ -107,6 +108,12 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             )
         }
         Stage::Rlimit => rlimit(index, plan, message.value),
+        Stage::Scheduling => scheduling(index, message.value),
+        Stage::KeyLabel => format!(
+            "/process/selinuxLabel: cannot {what} to \"{}\": {why}{}",
+            plan.process.key_label.as_deref().unwrap_or_default(),
+            label_hint(message.value, NO_SELINUX),
+        ),
         Stage::Cwd => {
             let cwd = plan.process.cwd.to_string_lossy();
             let hint = if message.value == libc::ELOOP {
@@ -163,13 +170,10 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                 _ => (
                     "selinuxLabel",
                     value,
-                    "the policy has no such label, or SELinux is not enabled on this host",
+                    NO_SELINUX,
                 ),
             };
-            let hint = match message.value {
-                libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
-                _ => String::new(),
-            };
+            let hint = label_hint(message.value, hint);
             format!("/process/{member}: cannot {what} to \"{label}\": {why}{hint}")
         }
         Stage::Stub if message.value == libc::E2BIG => {
@@ -281,6 +285,55 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
             };
             format!("/mounts/{index}: cannot mount {what} on {destination}: {why}{hint}")
         }
+    }
+}
+
+const NO_SELINUX: &str = "the policy has no such label, or SELinux is not enabled on this host";
+
+/// The hint in brackets, if the errno is that of a label that the kernel does not know.
+fn label_hint(errno: i32, hint: &str) -> String {
+    match errno {
+        libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
+        _ => String::new(),
+    }
+}
+
+fn scheduling(index: usize, errno: i32) -> String {
+    let pointer = scheduling::POINTERS.get(index).copied().unwrap_or_default();
+    let (what, hint) = match (pointer, errno) {
+        ("/process/scheduler", libc::EPERM) => (
+            "scheduler",
+            "it needs CAP_SYS_NICE, and SCHED_DEADLINE all CPUs of the cpuset's root domain",
+        ),
+        ("/process/scheduler", libc::EBUSY) => {
+            ("scheduler", "the CPUs have no such bandwidth to spare")
+        }
+        ("/process/scheduler", libc::EINVAL) => (
+            "scheduler",
+            "the kernel does not know the policy or a flag, or refuses the values together",
+        ),
+        ("/process/scheduler", libc::EOPNOTSUPP) => (
+            "scheduler",
+            "the kernel is built without utilisation clamps",
+        ),
+        ("/process/scheduler", _) => ("scheduler", ""),
+        ("/process/ioPriority", libc::EPERM) => (
+            "I/O priority",
+            "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE",
+        ),
+        ("/process/ioPriority", _) => ("I/O priority", ""),
+        ("/linux/memoryPolicy", libc::EINVAL) => (
+            "memory policy",
+            "are the nodes there, and do the cpuset and the kernel allow them?",
+        ),
+        ("/linux/memoryPolicy", libc::ENOSYS) => ("memory policy", "the kernel has no NUMA"),
+        ("/linux/memoryPolicy", _) => ("memory policy", ""),
+        _ => ("execution domain", ""),
+    };
+    let why = errno_text(errno);
+    match hint {
+        "" => format!("{pointer}: cannot set the {what}: {why}"),
+        hint => format!("{pointer}: cannot set the {what}: {why} ({hint})"),
     }
 }
 

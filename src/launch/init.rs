@@ -23,7 +23,7 @@ use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
     PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
-    set_personality, set_rlimit, set_scheduler, setns, unblock_signals, unshare_namespaces,
+    set_memory_policy, set_personality, set_rlimit, set_scheduler, setns, unblock_signals, unshare_namespaces,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
@@ -139,6 +139,9 @@ impl Init<'_> {
             rustix::process::setsid().at(Stage::Session)?;
         }
         if let Some(name) = &self.keyring {
+            if let Some(label) = &plan.process.key_label {
+                label_keys(label)?;
+            }
             new_keyring(name)?;
         }
         if plan.namespaces.makes(libc::CLONE_NEWNET as u64) {
@@ -156,7 +159,7 @@ impl Init<'_> {
         } else {
             // The plan refuses mounts without a namespace for them.
             rootfs::set_sysctls(&mut procfs, &plan.sysctls)?;
-            self.before_pivot()?;
+            self.before_pivot(None)?;
             rootfs::change_root(&plan.root.path)?;
         }
         let program = self.prepare_process()?;
@@ -239,7 +242,7 @@ impl Init<'_> {
             let lead = !procfs.is_elsewhere();
             tty::set_up(root, &plan.process, lead, self.channel.as_fd()).at(Stage::Console)?;
         }
-        self.before_pivot()?;
+        self.before_pivot(Some(root))?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
         if root_plan.readonly {
@@ -264,7 +267,7 @@ impl Init<'_> {
 
     /// What comes between the devices and the pivot: their rules, then the hooks,
     /// first the parent's and then ours.
-    fn before_pivot(&self) -> Step {
+    fn before_pivot(&self, root: Option<BorrowedFd<'_>>) -> Step {
         self.tell(abi::TAG_DEVICES)?;
         if self.waits_for_hooks {
             self.tell(abi::TAG_HOOKS)?;
@@ -273,10 +276,19 @@ impl Init<'_> {
         if self.create_container.is_empty() {
             return Ok(());
         }
+        // They start in the container's root, as with runc and crun.
+        match root {
+            Some(root) => rustix::process::fchdir(root),
+            None => rustix::process::chdir(&self.plan.root.path),
+        }
+        .at(Stage::Rootfs)?;
         let pid = rustix::process::getpid().as_raw_nonzero();
         let state = format!("{}{pid}{}", self.state.0, self.state.1);
-        if let Err(error) = hooks::run("createContainer", &self.create_container, state.as_bytes())
-        {
+        let around = hooks::Surroundings {
+            state: state.as_bytes(),
+            dir: None,
+        };
+        if let Err(error) = hooks::run("createContainer", &self.create_container, around) {
             // The sentence is made here: it holds what the hook said.
             let mut message =
                 Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
@@ -324,7 +336,7 @@ impl Init<'_> {
             process.search.as_deref(),
         )
         .at(Stage::Lookup)?;
-        schedule(&self.plan.scheduling).at(Stage::Scheduling)?;
+        schedule(&self.plan.scheduling)?;
         for (index, limit) in process.rlimits.iter().enumerate() {
             set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
         }
@@ -399,14 +411,22 @@ impl Init<'_> {
     }
 }
 
-fn schedule(plan: &SchedulingPlan) -> SysResult<()> {
+/// The indexes are those of `plan::scheduling::POINTERS`.
+fn schedule(plan: &SchedulingPlan) -> Step {
+    let stage = Stage::Scheduling;
     if let Some(scheduler) = &plan.scheduler {
-        set_scheduler(scheduler)?;
+        set_scheduler(scheduler).at_index(stage, 0)?;
     }
     if let Some(priority) = plan.io_priority {
-        set_io_priority(priority)?;
+        set_io_priority(priority).at_index(stage, 1)?;
     }
-    plan.personality.map_or(Ok(()), set_personality)
+    if let Some(personality) = plan.personality {
+        set_personality(personality).at_index(stage, 2)?;
+    }
+    match &plan.memory {
+        Some(policy) => set_memory_policy(policy.mode, &policy.nodes).at_index(stage, 3),
+        None => Ok(()),
+    }
 }
 
 fn undumpable() -> Step {
@@ -417,6 +437,20 @@ fn become_root() -> Step {
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Stage::BecomeRoot)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Stage::BecomeRoot)
+}
+
+/// Labels the keys that are made from now on, until execve takes the label back: the program
+/// could not use a keyring with the runtime's label.
+fn label_keys(label: &str) -> Step {
+    // Of the namespace that this process is in, which need not be the container's yet.
+    let mut procfs = Procfs::new(None);
+    let dir = procfs.dir().at(Stage::Procfs)?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, c"self/attr/keycreate", flags, Mode::empty())
+        .at(Stage::KeyLabel)?;
+    rustix::io::write(&file, label.as_bytes())
+        .at(Stage::KeyLabel)
+        .map(drop)
 }
 
 fn new_keyring(name: &CStr) -> Step {

@@ -142,7 +142,10 @@ fn hook_entry(writer: &mut BlockWriter, hook: &Hook<'_>) -> HookEntry {
     } else {
         writer.pointers(hook.args.iter().map(|a| a.as_str()))
     };
-    let envp = writer.pointers(hook.env.iter().map(|e| e.as_str()));
+    let envp = match &hook.env {
+        Some(env) => writer.pointers(env.iter().map(|e| e.as_str())),
+        None => abi::Span::default(),
+    };
     let timeout_ms = match hook.timeout {
         Some(seconds) if seconds > 0 => seconds.saturating_mul(1000),
         _ => -1,

@@ -170,7 +170,6 @@ fn refuse_unsupported(spec: &Spec<'_>, linux: &Linux<'_>) -> Result<(), ConfigEr
     let offending = [
         ("/linux/netDevices", !linux.net_devices.is_empty()),
         ("/linux/intelRdt", linux.intel_rdt.is_some()),
-        ("/linux/memoryPolicy", linux.memory_policy.is_some()),
         ("/linux/mountLabel", linux.mount_label.is_some()),
     ];
     if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
@@ -333,10 +332,6 @@ mod tests {
         for (linux, pointer) in [
             (r#""netDevices":{"eth0":{}}"#, "/linux/netDevices"),
             (r#""intelRdt":{}"#, "/linux/intelRdt"),
-            (
-                r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
-                "/linux/memoryPolicy",
-            ),
             (r#""mountLabel":"x""#, "/linux/mountLabel"),
         ] {
             let json = format!(

@@ -79,7 +79,7 @@ pub struct HookEntry {
     pub path: Span,
     /// `argv` (`u64` each).
     pub argv: Span,
-    /// `envp` (`u64` each).
+    /// `envp` (`u64` each); without any, not even the zero, it is the program's.
     pub envp: Span,
     /// Milliseconds after which it is killed; negative means never.
     pub timeout_ms: i64,
@@ -219,6 +219,8 @@ stages! {
     Session = "make a new session",
     /// Session keyring.
     Keyring = "make a new session keyring",
+    /// The label of keys that are made.
+    KeyLabel = "set the label of the new session keyring",
     /// Loopback interface.
     Loopback = "bring the loopback interface up",
     /// sethostname(2).

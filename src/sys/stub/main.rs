@@ -171,7 +171,7 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
         // The runtime's create has ended; only the fifo's reader listens now.
         c.report_to = wait_for_start(&c);
     }
-    hooks::run(&c);
+    hooks::run(&c, envp);
     let errno = -execve(path, argv, envp) as i32;
     let mut message = Message::new(TAG_FAILED, Stage::Exec as u32, 0, errno);
     let mut length = 0;
