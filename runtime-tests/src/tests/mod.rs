@@ -19,6 +19,7 @@ mod namespaces;
 mod output;
 mod process;
 mod rootfs;
+mod scheduling;
 mod seccomp;
 mod security;
 mod terminal;
@@ -37,6 +38,7 @@ pub const ALL: &[&[Test]] = &[
     process::TESTS,
     inheritance::TESTS,
     capabilities::TESTS,
+    scheduling::TESTS,
     seccomp::TESTS,
     hooks::TESTS,
     cgroup_v1::TESTS,
