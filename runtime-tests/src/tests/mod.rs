@@ -8,6 +8,7 @@ mod cgroup_v2;
 mod devices;
 mod engines;
 mod foreground;
+mod hook_details;
 mod hooks;
 mod inheritance;
 mod killed;
@@ -41,6 +42,7 @@ pub const ALL: &[&[Test]] = &[
     scheduling::TESTS,
     seccomp::TESTS,
     hooks::TESTS,
+    hook_details::TESTS,
     cgroup_v1::TESTS,
     cgroup_v2::TESTS,
     bad_input::TESTS,
