@@ -167,11 +167,7 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                     profile,
                     "no profile of this name is loaded, or AppArmor is not enabled on this host",
                 ),
-                _ => (
-                    "selinuxLabel",
-                    value,
-                    NO_SELINUX,
-                ),
+                _ => ("selinuxLabel", value, NO_SELINUX),
             };
             let hint = label_hint(message.value, hint);
             format!("/process/{member}: cannot {what} to \"{label}\": {why}{hint}")

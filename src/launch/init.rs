@@ -23,7 +23,8 @@ use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
     PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
-    set_memory_policy, set_personality, set_rlimit, set_scheduler, setns, unblock_signals, unshare_namespaces,
+    set_memory_policy, set_personality, set_rlimit, set_scheduler, setns, unblock_signals,
+    unshare_namespaces,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};

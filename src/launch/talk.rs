@@ -156,8 +156,13 @@ impl Attempt<'_> {
             ("createRuntime", &hooks.create_runtime),
         ] {
             let pid = Some(self.state.pid);
-            hooks::run_in_bundle(kind, &hook_records(list), &self.state, (Status::Creating, pid))
-                .map_err(LaunchError::Hook)?;
+            hooks::run_in_bundle(
+                kind,
+                &hook_records(list),
+                &self.state,
+                (Status::Creating, pid),
+            )
+            .map_err(LaunchError::Hook)?;
         }
         Ok(())
     }

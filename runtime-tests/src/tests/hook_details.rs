@@ -151,7 +151,11 @@ fn a_create_container_hook_starts_in_the_containers_root(ctx: &Ctx) -> Outcome {
 fn a_start_container_hook_starts_in_the_process_directory(ctx: &Ctx) -> Outcome {
     let b = saying(sleeper(ctx)?, &["startContainer"], "pwd -P").set("/process/cwd", "/var/tmp");
     live(ctx, &b)?;
-    check_eq!(said(&b.rootfs(), "startContainer")?, "/var/tmp", "directory");
+    check_eq!(
+        said(&b.rootfs(), "startContainer")?,
+        "/var/tmp",
+        "directory"
+    );
     Ok(())
 }
 
@@ -332,7 +336,8 @@ fn a_start_container_hook_lives_under_the_filter(ctx: &Ctx) -> Outcome {
         &["startContainer"],
         "grep Seccomp: /proc/self/status; mkdir /tmp/made 2>&1",
     );
-    let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]);
+    let rules =
+        json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]);
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
     let c = b.set("/linux/seccomp", profile).create()?;
     // The hook's last command fails, and with it the hook.

@@ -22,6 +22,7 @@ mod process;
 mod rootfs;
 mod scheduling;
 mod seccomp;
+mod seccomp_actions;
 mod security;
 mod terminal;
 
@@ -41,6 +42,7 @@ pub const ALL: &[&[Test]] = &[
     capabilities::TESTS,
     scheduling::TESTS,
     seccomp::TESTS,
+    seccomp_actions::TESTS,
     hooks::TESTS,
     hook_details::TESTS,
     cgroup_v1::TESTS,

@@ -267,11 +267,15 @@ fn a_selinux_label_without_selinux_is_refused(ctx: &Ctx) -> Outcome {
     if has_module("selinux") {
         return skip("SELinux is enabled on this machine");
     }
-    for options in [&[][..], &["--no-new-keyring"]] {
+    // The keyring gets the label first, where there is a new one.
+    for (options, what) in [
+        (&[][..], "keyring"),
+        (&["--no-new-keyring"], "label of the process"),
+    ] {
         let label = "system_u:system_r:container_t:s0:c1,c2";
         let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label);
         let output = b.verb("create", options)?.run()?.refused()?;
-        output.says(&["/process/selinuxLabel"])?;
+        output.says(&["/process/selinuxLabel"])?.says(&[what])?;
         ctx.nothing_left()?;
     }
     Ok(())
