@@ -4,6 +4,7 @@ mod bad_config;
 mod bad_input;
 mod capabilities;
 mod cgroup_v1;
+mod cgroup_v1_more;
 mod cgroup_v2;
 mod devices;
 mod engines;
@@ -46,6 +47,7 @@ pub const ALL: &[&[Test]] = &[
     hooks::TESTS,
     hook_details::TESTS,
     cgroup_v1::TESTS,
+    cgroup_v1_more::TESTS,
     cgroup_v2::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,

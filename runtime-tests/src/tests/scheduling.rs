@@ -60,7 +60,7 @@ fn every_policy_without_privileges_is_set(ctx: &Ctx) -> Outcome {
 }
 
 /// Lets real-time tasks into the container's cgroup, where the kernel asks for that.
-fn with_real_time<'a>(ctx: &Ctx, b: Bundle<'a>) -> Outcome<Bundle<'a>> {
+pub(super) fn with_real_time<'a>(ctx: &Ctx, b: Bundle<'a>) -> Outcome<Bundle<'a>> {
     let file = "cpu.rt_runtime_us";
     let Some(hierarchy) = ctx
         .hierarchies
