@@ -18,6 +18,7 @@ tests!("scheduling":
     flags_of_a_memory_policy_are_set,
     a_memory_policy_of_nodes_that_are_not_there_is_refused,
     an_exec_affinity_leaves_the_first_process_alone,
+    a_user_name_is_ignored,
     a_personality_is_the_machines_by_default,
     flags_of_a_personality_are_ignored_with_a_warning,
     an_apparmor_profile_without_apparmor_is_refused,
@@ -215,6 +216,18 @@ fn an_exec_affinity_leaves_the_first_process_alone(ctx: &Ctx) -> Outcome {
         json!({"initial": "0", "final": "0"}),
     );
     check_eq!(b.facts()?.status("Cpus_allowed_list")?, plain, "CPUs");
+    Ok(())
+}
+
+fn a_user_name_is_ignored(ctx: &Ctx) -> Outcome {
+    // It is for Windows, and so is the command line.
+    let b = Bundle::new(ctx)?
+        .set(
+            "/process/user",
+            json!({"uid": 7, "gid": 8, "username": "root"}),
+        )
+        .set("/process/commandLine", "/bin/false");
+    check_eq!(b.facts()?.status("Uid")?, "7 7 7 7", "user");
     Ok(())
 }
 
