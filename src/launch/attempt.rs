@@ -273,6 +273,7 @@ impl Attempt<'_> {
             keep_groups: ids::setgroups_denied(&self.plan.namespaces),
             close_from: 3 + self.request.preserve_fds,
             seccomp: program,
+            scheduler: self.plan.scheduling.scheduler.as_ref(),
             hooks,
             state,
         };

@@ -23,8 +23,7 @@ use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
     PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
-    set_memory_policy, set_personality, set_rlimit, set_scheduler, setns, unblock_signals,
-    unshare_namespaces,
+    set_memory_policy, set_personality, set_rlimit, setns, unblock_signals, unshare_namespaces,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
@@ -412,12 +411,10 @@ impl Init<'_> {
     }
 }
 
-/// The indexes are those of `plan::scheduling::POINTERS`.
+/// All but the scheduler, which a fork may reset: it is the stub's to set. The indexes are
+/// those of `plan::scheduling::POINTERS`.
 fn schedule(plan: &SchedulingPlan) -> Step {
     let stage = Stage::Scheduling;
-    if let Some(scheduler) = &plan.scheduler {
-        set_scheduler(scheduler).at_index(stage, 0)?;
-    }
     if let Some(priority) = plan.io_priority {
         set_io_priority(priority).at_index(stage, 1)?;
     }

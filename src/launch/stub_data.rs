@@ -7,6 +7,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
+use crate::sys::process::SchedAttr;
 use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite};
 use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE};
 use crate::sys::{Errno, Result};
@@ -23,6 +24,8 @@ pub struct Extras<'a> {
     pub close_from: u32,
     /// The filter.
     pub seccomp: Option<&'a Program>,
+    /// How the program is scheduled.
+    pub scheduler: Option<&'a SchedAttr>,
     /// startContainer hooks.
     pub hooks: &'a [Hook<'a>],
     /// The container's state, before and after the pid.
@@ -94,6 +97,10 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
         | flag(process.terminal, abi::FLAG_TERMINAL)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS);
+    if let Some(scheduler) = extras.scheduler {
+        block.scheduler = scheduler.words();
+        block.flags |= abi::FLAG_SCHEDULER;
+    }
     let sets = &process.capabilities;
     block.bounding = sets.bounding;
     block.effective = sets.effective;
@@ -193,6 +200,7 @@ mod tests {
             keep_groups: false,
             close_from: 3,
             seccomp: None,
+            scheduler: None,
             hooks: &hooks,
             state: ("{\"pid\":".into(), "}".into()),
         };

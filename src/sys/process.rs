@@ -236,24 +236,20 @@ pub struct SchedAttr {
     pub period: u64,
 }
 
-/// sched_setattr(2) on the calling process.
-///
-/// # Errors
-/// sched_setattr(2).
-pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
-    // The second version of the structure, 56 bytes: the flags SCHED_FLAG_UTIL_CLAMP_* need
-    // its clamps, for which config.json has no members. Zeros are fine for older kernels.
-    let words: [u64; 7] = [
-        56 | u64::from(attr.policy) << 32,
-        attr.flags,
-        u64::from(attr.nice.cast_unsigned()) | u64::from(attr.priority) << 32,
-        attr.runtime,
-        attr.deadline,
-        attr.period,
-        0,
-    ];
-    // SAFETY: `words` has the size that its first member says; the kernel only reads it.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, words.as_ptr(), 0) }).map(drop)
+impl SchedAttr {
+    /// The structure itself, in its second version: the flags `SCHED_FLAG_UTIL_CLAMP_*` need its
+    /// clamps, for which config.json has no members. Zeros are fine for older kernels.
+    pub fn words(&self) -> [u64; 7] {
+        [
+            56 | u64::from(self.policy) << 32,
+            self.flags,
+            u64::from(self.nice.cast_unsigned()) | u64::from(self.priority) << 32,
+            self.runtime,
+            self.deadline,
+            self.period,
+            0,
+        ]
+    }
 }
 
 /// ioprio_set(2) on the calling process; class and priority in one number.

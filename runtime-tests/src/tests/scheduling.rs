@@ -12,6 +12,7 @@ tests!("scheduling":
     a_real_time_policy_is_set_with_its_priority as Serial,
     a_deadline_is_set as Serial,
     reset_on_fork_is_set,
+    a_scheduler_holds_in_a_joined_pid_namespace as Serial,
     a_scheduler_that_the_kernel_refuses_is_named,
     every_io_priority_class_is_set,
     every_memory_policy_is_set,
@@ -126,6 +127,26 @@ fn reset_on_fork_is_set(ctx: &Ctx) -> Outcome {
         .facts()?;
     // SCHED_RESET_ON_FORK of sched_getscheduler(2).
     check_eq!(facts.0["scheduler"], json!(0x4000_0000 | 3), "scheduler");
+    Ok(())
+}
+
+fn a_scheduler_holds_in_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    // To get there takes a fork, which takes such policies away, and a deadline forbids.
+    let pause = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/pid", pause.pid()?);
+    let batch = json!({"policy": "SCHED_BATCH", "nice": -5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]});
+    let b = Bundle::new(ctx)?.namespace("pid", Some(&path));
+    let found = b.set("/process/scheduler", batch).facts()?.0["sched_attr"].clone();
+    check_eq!(
+        (&found["policy"], &found["nice"], &found["flags"]),
+        (&json!(3), &json!(-5), &json!(1)),
+        "policy, nice and flags"
+    );
+    let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 2_000_000, "deadline": 50_000_000,
+        "period": 100_000_000});
+    let b = with_real_time(ctx, Bundle::new(ctx)?)?.namespace("pid", Some(&path));
+    let facts = b.set("/process/scheduler", deadline).facts()?;
+    check_eq!(facts.0["sched_attr"]["policy"], json!(6), "policy");
     Ok(())
 }
 

@@ -58,6 +58,8 @@ pub struct Block {
     pub state_head: Span,
     /// The same, after the pid.
     pub state_tail: Span,
+    /// `struct sched_attr` of linux/sched/types.h, if there is [`FLAG_SCHEDULER`].
+    pub scheduler: [u64; 7],
 }
 
 /// One file of procfs to write: a security label.
@@ -96,6 +98,8 @@ pub const FLAG_LISTENER: u32 = 16;
 
 /// Standard input is the terminal of the session to be.
 pub const FLAG_TERMINAL: u32 = 32;
+/// Set the scheduler: not before, since a fork may be in between, which resets or fails.
+pub const FLAG_SCHEDULER: u32 = 64;
 
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;

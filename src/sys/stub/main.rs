@@ -151,6 +151,9 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     if c.pid_namespace >= 0 {
         enter_pid_namespace(&c);
     }
+    if c.block.flags & FLAG_SCHEDULER != 0 {
+        c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
+    }
     write_labels(&c);
     if c.proc_dir >= 0 {
         // No directory stays open while this waits among the container's processes.
