@@ -147,10 +147,11 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         Stage::Domainname => format!("/domainname: cannot {what}: {why}"),
         Stage::TimeOffsets => format!("/linux/timeOffsets: cannot {what}: {why}"),
         Stage::Seccomp => {
-            let hint = if message.value == libc::EACCES {
-                " (without noNewPrivileges the runtime needs CAP_SYS_ADMIN for it)"
-            } else {
-                ""
+            let hint = match message.value {
+                libc::EACCES => " (without noNewPrivileges the runtime needs CAP_SYS_ADMIN for it)",
+                libc::EINVAL => " (a flag or an action that this kernel does not know?)",
+                libc::EBUSY => " (the process has a filter with a listener already)",
+                _ => "",
             };
             format!("/linux/seccomp: cannot {what}: {why}{hint}")
         }
