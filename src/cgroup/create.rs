@@ -1,8 +1,8 @@
-//! Making a container's cgroup, and opening one that was made.
+//! Making a container's cgroup.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::{Record, parent};
@@ -48,30 +48,6 @@ impl Cgroupfs {
     }
 }
 
-impl Record {
-    /// Opens the cgroup of a container that runs, for a further process to join it or for new
-    /// limits; the plan of those has to have the directories of the one that made it.
-    ///
-    /// # Errors
-    /// A directory is gone or cannot be opened.
-    pub fn open(&self) -> Result<Cgroup, CgroupError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, self.root.as_str(), flags, Mode::empty())
-            .map_err(|errno| CgroupError::kernel("open", self.root.as_str(), errno))?;
-        let mut cgroup = Cgroup::new(root.into(), self.clone(), false);
-        for (index, directory) in self.directories.iter().enumerate() {
-            let version = if directory.v2 {
-                Version::V2
-            } else {
-                Version::V1
-            };
-            let path = cgroup.directories[index].clone();
-            cgroup.open(&path, version)?;
-        }
-        Ok(cgroup)
-    }
-}
-
 /// Whether a level vanished on the way: the name is gone (`ENOENT`), or the file was opened just
 /// before its cgroup was removed (`ENODEV`, kernfs).
 fn is_gone(errno: Option<Errno>) -> bool {
@@ -79,7 +55,7 @@ fn is_gone(errno: Option<Errno>) -> bool {
 }
 
 impl Cgroup {
-    fn new(root: ShortLived, record: Record, fresh: bool) -> Cgroup {
+    pub(super) fn new(root: ShortLived, record: Record, fresh: bool) -> Cgroup {
         let directories: Vec<String> = record
             .directories
             .iter()
@@ -228,7 +204,7 @@ impl Cgroup {
         }
     }
 
-    fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {
+    pub(super) fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {
         let open = |path: &str, flags: OFlags| {
             rustix::fs::openat(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| CgroupError::kernel("open", self.shown(path), errno))

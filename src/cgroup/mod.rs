@@ -5,6 +5,7 @@
 
 mod create;
 mod devices;
+mod enter;
 mod error;
 mod file;
 mod freeze;
@@ -19,6 +20,7 @@ mod remove;
 mod tests;
 
 pub use create::Cgroup;
+pub use enter::Beneath;
 pub use error::CgroupError;
 pub use probe::Cgroupfs;
 pub use record::Record;

@@ -36,7 +36,7 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
         pid_file: args.pid_file,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
-        preserve_fds: args.preserve_fds + listen_fds,
+        preserve_fds: args.preserve_fds.saturating_add(listen_fds),
         listen_env,
         mode,
         created: time::rfc3339_nano(SystemTime::now()),
@@ -45,7 +45,7 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
 
 /// Descriptors that systemd passed for the container (sd_listen_fds(3)): how many,
 /// and the environment that tells the program, which is process 1 to itself.
-fn socket_activation() -> (u32, Vec<String>) {
+pub fn socket_activation() -> (u32, Vec<String>) {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     let for_us = || number("LISTEN_PID") == Some(std::process::id());
     match number("LISTEN_FDS") {

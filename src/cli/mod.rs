@@ -4,6 +4,7 @@ pub mod args;
 mod context;
 mod create;
 mod delete;
+mod exec;
 pub mod features;
 mod kill;
 mod list;
@@ -44,6 +45,14 @@ pub fn main(argv: Vec<OsString>) -> u8 {
     })
 }
 
+/// The program's exit code, or what engines know a failure of `exec` itself by.
+fn exec_code(result: Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| {
+        log::fatal(&format!("{error:#}"));
+        255
+    })
+}
+
 fn dispatch(invocation: Invocation) -> Result<u8> {
     let global = &invocation.global;
     match invocation.verb {
@@ -53,6 +62,7 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Kill(args) => kill::kill(global, &args)?,
         Verb::Delete(args) => delete::delete(global, &args)?,
         Verb::Run(args) => return run::run(global, args),
+        Verb::Exec(args) => return Ok(exec_code(exec::exec(global, args))),
         Verb::List(args) => list::list(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,

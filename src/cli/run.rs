@@ -32,7 +32,8 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     }
     let launched = launch::launch(&request)?;
     poststart(&launched)?;
-    let code = foreground::wait(&launched, &signals).context("cannot wait for the container")?;
+    let code =
+        foreground::wait(&launched.init, &signals).context("cannot wait for the container")?;
     if !args.keep
         && let Some(state) = container::delete::delete(&launched.entry, true)?
     {

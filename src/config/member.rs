@@ -33,6 +33,11 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Whether a member can be left out: reading gives it back.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 macro_rules! plain_members {
     ($($ty:ty),*) => {$(
         impl<'de> Member<'de> for $ty {
@@ -102,23 +107,36 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
 }
 
 /// Makes a struct of config.json: every member may be absent or null, and
-/// unknown ones are ignored.
+/// unknown ones are ignored. What is written leaves absent members out.
 macro_rules! spec_struct {
     ($(#[$meta:meta])* $name:ident<$lt:lifetime> { $($fields:tt)* }) => {
         spec_struct! { @make [#[serde(bound(deserialize = "'de: 'a"))] $(#[$meta])*] [$name<$lt>] { $($fields)* } }
         spec_struct! { @member ['de: $lt, $lt] [$name<$lt>] }
+        spec_struct! { @serialize [$lt] [$name<$lt>] }
     };
     ($(#[$meta:meta])* $name:ident { $($fields:tt)* }) => {
         spec_struct! { @make [$(#[$meta])*] [$name] { $($fields)* } }
         spec_struct! { @member ['de] [$name] }
+        spec_struct! { @serialize [] [$name] }
     };
     (@make [$($meta:tt)*] [$($name:tt)*] { $($(#[$fmeta:meta])* $field:ident: $ty:ty,)* }) => {
-        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+        #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize, serde::Serialize)]
         // "Self" makes serde's code an inherent function, for the trait's below to call.
         #[serde(remote = "Self", rename_all = "camelCase", expecting = "an object")]
         $($meta)*
         pub struct $($name)* {
-            $($(#[$fmeta])* #[serde(default, deserialize_with = "crate::config::member::read")] pub $field: $ty,)*
+            $($(#[$fmeta])* #[serde(
+                default,
+                deserialize_with = "crate::config::member::read",
+                skip_serializing_if = "crate::config::member::is_default"
+            )] pub $field: $ty,)*
+        }
+    };
+    (@serialize [$($generics:tt)*] [$($name:tt)*]) => {
+        impl<$($generics)*> serde::ser::Serialize for $($name)* {
+            fn serialize<S: serde::ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, serializer)
+            }
         }
     };
     (@member [$($generics:tt)*] [$($name:tt)*]) => {

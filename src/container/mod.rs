@@ -4,10 +4,10 @@ pub mod delete;
 mod holder;
 pub mod id;
 pub mod kill;
-
 pub mod state;
 pub mod status;
 pub mod store;
+pub mod template;
 
 pub use id::Id;
 pub use state::State;

@@ -48,6 +48,10 @@ pub struct State {
     /// The same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<HookRecord>,
+    /// What `exec` needs besides ([`super::template::Template`] as JSON); empty until the
+    /// container is set up. It is a line of its own in the file, which only `exec` reads.
+    #[serde(skip)]
+    pub template: String,
 }
 
 /// A hook that runs later than config.json is read.

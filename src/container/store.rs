@@ -219,8 +219,14 @@ impl Entry {
     /// # Errors
     /// [`StoreError::Broken`], or [`StoreError::Missing`] if there is none yet.
     pub fn read_state(&self) -> Result<State, StoreError> {
+        let broken = |error| StoreError::Broken(self.id.to_string(), error);
         let text = self.read_text()?;
-        serde_json::from_slice(&text).map_err(|e| StoreError::Broken(self.id.to_string(), e))
+        let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
+        let mut state: State = serde_json::from_slice(&text[..end]).map_err(broken)?;
+        if let Some(template) = text.get(end + 1..) {
+            state.template = String::from_utf8_lossy(template).into_owned();
+        }
+        Ok(state)
     }
 
     fn read_text(&self) -> Result<Vec<u8>, StoreError> {
@@ -253,8 +259,12 @@ impl Entry {
     }
 
     fn write_file(&self, name: &str, state: &State) -> Result<(), StoreError> {
-        let text =
+        let mut text =
             serde_json::to_vec(state).map_err(|e| StoreError::Broken(self.id.to_string(), e))?;
+        if !state.template.is_empty() {
+            text.push(b'\n');
+            text.extend_from_slice(state.template.as_bytes());
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
             .map_err(self.io("make", name))?;

@@ -1,30 +1,32 @@
 //! A launch under way: what is made in which order, and taken back if it fails.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
-use super::init::Init;
+use super::init::{self, Init};
 use super::namespaces::Entered;
+use super::program::Program;
 use super::send::{connect, send_fd};
 use super::{
-    Doing, LaunchError, Launched, Request, hooks, ids, parent, pid_file, sources, stub_data,
+    Doing, LaunchError, Launched, Request, Running, hooks, ids, oom, parent, pid_file, sources,
+    stub_data,
 };
 use crate::cgroup::{Cgroup, Cgroupfs};
-use crate::config::{self, Spec};
+use crate::config::Spec;
+use crate::config::spec::Linux;
 use crate::container::state::hook_records;
 use crate::container::status::read_start;
 use crate::container::store::{FIFO, NEW_FIFO};
+use crate::container::template::{Filter, Template};
 use crate::container::{Entry, State, Status};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::namespaces::CLONE_NEWTIME;
 use crate::plan::{self, CgroupMounts, Plan, seccomp};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
-use crate::sys::process::PointerArray;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::{Errno, stub};
 
@@ -95,7 +97,10 @@ impl Attempt<'_> {
         for warning in seccomp.iter().flat_map(|program| &program.warnings) {
             log::warn!("{warning}");
         }
-        self.adjust_oom_score()?;
+        self.state.template = self.template(seccomp.as_ref());
+        if let Some(adjustment) = self.plan.process.oom_score_adj {
+            oom::adjust(self.child()?.0, adjustment)?;
+        }
         self.record_pid()?;
         if !self.second_to_come {
             self.write_pid_file()?;
@@ -168,15 +173,13 @@ impl Attempt<'_> {
         )
         .doing("make a socket pair", "")?;
         let (root_tree, trees) = sources::open(plan)?;
-        let mut argv = vec![CString::default()];
-        argv.extend(plan.process.args.iter().cloned());
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
         self.second_to_come = joined.pid.is_some();
         let hooks = &self.spec.hooks;
         let init = Init {
             plan,
             channel: theirs,
-            memfd,
+            program: Program::new(&plan.process, &plan.scheduling, memfd),
             fifo,
             cgroup,
             namespaces: joined.namespaces,
@@ -186,13 +189,8 @@ impl Attempt<'_> {
             root_tree,
             trees,
             cgroup_mounts,
-            argv: PointerArray::new(1, argv),
-            envp: PointerArray::new(
-                usize::from(plan.process.needs_home),
-                plan.process.env.clone(),
-            ),
             keyring: (!self.request.no_new_keyring)
-                .then(|| plan::path::c_string(format!("_ses.{}", self.request.id))),
+                .then(|| init::keyring_name(self.request.id.as_str())),
             no_pivot: self.request.no_pivot,
             waits_for_hooks: self.waits_for_hooks(),
             create_container: hook_records(&hooks.create_container),
@@ -290,24 +288,25 @@ impl Attempt<'_> {
             .doing("open", path)
     }
 
-    fn adjust_oom_score(&self) -> Result<(), LaunchError> {
-        let Some(adjustment) = self.plan.process.oom_score_adj else {
-            return Ok(());
+    /// What `exec` will need, as text.
+    fn template(&self, program: Option<&seccomp::Program>) -> String {
+        let linux = self.spec.linux.as_ref();
+        let template = Template {
+            process: self.spec.process.clone().unwrap_or_default(),
+            linux: Linux {
+                personality: linux.and_then(|linux| linux.personality.clone()),
+                memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
+                ..Linux::default()
+            },
+            namespaces: self.plan.namespaces.all(),
+            keyring: !self.request.no_new_keyring,
+            keep_groups: ids::setgroups_denied(&self.plan.namespaces),
+            seccomp: program
+                .zip(parent::seccomp_section(self.spec))
+                .map(|(program, section)| Filter::new(program, section)),
         };
-        let file = self.open_proc("oom_score_adj", OFlags::WRONLY)?;
-        match rustix::io::write(&file, adjustment.to_string().as_bytes()) {
-            Ok(_) => Ok(()),
-            Err(errno) => Err(LaunchError::Config(
-                config::ConfigError::new(
-                    "/process/oomScoreAdj",
-                    format!(
-                        "cannot set {adjustment}: {}",
-                        crate::sys::errno_text(errno.raw_os_error())
-                    ),
-                )
-                .with_hint("a value below the runtime's own needs CAP_SYS_RESOURCE"),
-            )),
-        }
+        // Strings and numbers: nothing of it cannot be written.
+        serde_json::to_string(&template).unwrap_or_default()
     }
 
     /// Writes down which process the container is, for those who come later.
@@ -343,9 +342,11 @@ impl Attempt<'_> {
         Ok(Launched {
             entry: self.entry,
             state: self.state,
-            pid,
-            pidfd,
-            console,
+            init: Running {
+                pid,
+                pidfd,
+                console,
+            },
         })
     }
 
@@ -387,7 +388,7 @@ pub(super) fn waitid_exited(
 }
 
 /// The ignored signals in /proc/PID/status. clone3 resets handlers only.
-fn ignored_signals(status: &ShortLived) -> u64 {
+pub(super) fn ignored_signals(status: &ShortLived) -> u64 {
     let mut buffer = [0u8; 4096];
     let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
     let text = String::from_utf8_lossy(&buffer[..length]);

@@ -1,4 +1,4 @@
-//! `run` in the foreground: waits for the container, forwards signals, relays
+//! `run` and `exec` in the foreground: they wait for the process, forward signals, relay
 //! its terminal.
 //!
 //! Signals come from a descriptor and the container's end from its pidfd, both
@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-use super::Launched;
+use super::Running;
 use crate::sys::pidfd::send_signal;
 use crate::sys::{Errno, Result};
 
@@ -50,18 +50,17 @@ fn errno_of(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-/// Waits for the container; gives its exit code, 128 and the signal if one
-/// killed it.
+/// Waits for the process; gives its exit code, 128 and the signal if one killed it.
 ///
 /// # Errors
 /// poll(2), waitid(2).
-pub fn wait(launched: &Launched, signals: &Signals) -> Result<i32> {
-    let mut relay = match &launched.console {
+pub fn wait(running: &Running, signals: &Signals) -> Result<i32> {
+    let mut relay = match &running.console {
         Some(master) => Some(Relay::new(master)?),
         None => None,
     };
     loop {
-        let pidfd = launched.pidfd.as_fd();
+        let pidfd = running.pidfd.as_fd();
         let mut wanted = vec![(pidfd, PollFlags::IN), (signals.0.as_fd(), PollFlags::IN)];
         if let Some(relay) = &relay {
             wanted.extend(relay.interests());
@@ -69,7 +68,7 @@ pub fn wait(launched: &Launched, signals: &Signals) -> Result<i32> {
         let ready = poll_wanted(&wanted)?;
         if !ready[1].is_empty() {
             while let Some(signal) = signals.next() {
-                forward(launched, signal, relay.as_mut());
+                forward(running, signal, relay.as_mut());
             }
         }
         if let Some(relay) = &mut relay {
@@ -105,9 +104,9 @@ fn poll_wanted(wanted: &[(BorrowedFd<'_>, PollFlags)]) -> Result<Vec<PollFlags>>
     Ok(ready)
 }
 
-fn forward(launched: &Launched, signal: i32, relay: Option<&mut Relay<'_>>) {
+fn forward(running: &Running, signal: i32, relay: Option<&mut Relay<'_>>) {
     match signal {
-        libc::SIGCHLD => reap(launched),
+        libc::SIGCHLD => reap(running),
         // Go's runtime uses it on itself; runc does not forward it either.
         libc::SIGURG => {}
         libc::SIGWINCH if relay.is_some() => {
@@ -116,18 +115,18 @@ fn forward(launched: &Launched, signal: i32, relay: Option<&mut Relay<'_>>) {
             }
         }
         // It may have ended meanwhile; then there is nobody to tell.
-        signal => drop(send_signal(&launched.pidfd, signal)),
+        signal => drop(send_signal(&running.pidfd, signal)),
     }
 }
 
 /// As subreaper this process inherits the container's orphans; only the init's
 /// end has to stay visible to the pidfd.
-fn reap(launched: &Launched) {
+fn reap(running: &Running) {
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
     while let Ok(status) = waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
         match status.pid() {
-            Some(pid) if pid.as_raw() != launched.pid.as_raw_nonzero().get() => {
+            Some(pid) if pid.as_raw() != running.pid.as_raw_nonzero().get() => {
                 let _ = waitid(Id::Pid(pid), ended);
             }
             _ => return,

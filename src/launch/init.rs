@@ -5,29 +5,27 @@
 //! code, and tells a failure as numbers; the parent finds the words.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::io::FdFlags;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::DumpableBehavior;
 
+use super::program::{self, Handover, PidNamespace, Program, Step, relative};
 use super::send::send_fd;
 use super::{hooks, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::HookRecord;
 use crate::plan::namespaces::CLONE_NEWTIME;
-use crate::plan::scheduling::SchedulingPlan;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::{self, Procfs, resolve};
+use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
-    PointerArray, execveat, exit_now, join_session_keyring, loopback_up, set_io_priority,
-    set_memory_policy, set_personality, set_rlimit, setns, unblock_signals, unshare_namespaces,
+    exit_now, join_session_keyring, loopback_up, setns, unblock_signals, unshare_namespaces,
 };
 use crate::sys::stub::abi::{self, Message};
-use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
-use crate::sys::{Errno, Result as SysResult};
+use crate::sys::stub::{self, At, Failure, Stage};
 
 /// All that the init works with.
 pub struct Init<'a> {
@@ -35,8 +33,8 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// Its end of the channel.
     pub channel: OwnedFd,
-    /// What the stub is run from.
-    pub memfd: &'a ShortLived,
+    /// What is run at last.
+    pub program: Program<'a>,
     /// The exec fifo with both of its ends, if it waits.
     pub fifo: Option<ShortLived>,
     /// The cgroup to join.
@@ -56,10 +54,6 @@ pub struct Init<'a> {
     pub trees: Vec<Option<OwnedFd>>,
     /// What a cgroup mount consists of.
     pub cgroup_mounts: CgroupMounts,
-    /// argv of the stub: a free slot, the program's path, its argv.
-    pub argv: PointerArray,
-    /// Environment: a free slot first if HOME is to be found.
-    pub envp: PointerArray,
     /// Name of the new session keyring.
     pub keyring: Option<CString>,
     /// Change the root directory instead of pivoting.
@@ -73,8 +67,6 @@ pub struct Init<'a> {
     pub state: (String, String),
 }
 
-type Step<T = ()> = Result<T, Failure>;
-
 impl Init<'_> {
     /// Runs the init. Its end is the stub, or an exit after a failure was told.
     pub fn run(mut self) -> ! {
@@ -82,24 +74,13 @@ impl Init<'_> {
             Ok(never) => match never {},
             Err(failure) => failure,
         };
-        let tag = Message::new(
-            abi::TAG_FAILED,
-            failure.stage as u32,
-            failure.index,
-            failure.errno,
-        );
-        let _ = stub::send(self.channel.as_fd(), &tag);
-        exit_now(255)
+        program::fail(&self.channel, &failure)
     }
 
     fn enter_cgroup(&mut self) -> Step {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
-        self.cgroup.join().map_err(|(index, errno)| Failure {
-            stage: Stage::JoinCgroup,
-            index: index as u32,
-            errno: errno.raw_os_error(),
-        })?;
+        join_cgroup(self.cgroup)?;
         match self.second_clone {
             Some(flags) => self.clone_again(flags),
             None => Ok(()),
@@ -139,10 +120,7 @@ impl Init<'_> {
             rustix::process::setsid().at(Stage::Session)?;
         }
         if let Some(name) = &self.keyring {
-            if let Some(label) = &plan.process.key_label {
-                label_keys(label)?;
-            }
-            new_keyring(name)?;
+            new_keyring(name, plan.process.key_label.as_deref())?;
         }
         if plan.namespaces.makes(libc::CLONE_NEWNET as u64) {
             loopback_up().at(Stage::Loopback)?;
@@ -162,8 +140,8 @@ impl Init<'_> {
             self.before_pivot(None)?;
             rootfs::change_root(&plan.root.path)?;
         }
-        let program = self.prepare_process()?;
-        self.become_stub(procfs, program)
+        let found = self.program.prepare(true)?;
+        self.become_stub(procfs, found)
     }
 
     /// Joins those of the kinds in `flags`.
@@ -240,7 +218,7 @@ impl Init<'_> {
         // The last that opens a device: while the rules are set, none can be.
         if plan.process.terminal {
             let lead = !procfs.is_elsewhere();
-            tty::set_up(root, &plan.process, lead, self.channel.as_fd()).at(Stage::Console)?;
+            self.make_terminal(root, lead).at(Stage::Console)?;
         }
         self.before_pivot(Some(root))?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
@@ -263,6 +241,12 @@ impl Init<'_> {
             rootfs::mounts::set_propagation(root, flags).at(Stage::Propagation)?;
         }
         Ok(())
+    }
+
+    fn make_terminal(&self, root: BorrowedFd<'_>, leads_session: bool) -> crate::sys::Result<()> {
+        let terminal = tty::Terminal::new(root, &self.plan.process)?;
+        terminal.bind_console(root)?;
+        terminal.hand_out(leads_session, self.channel.as_fd())
     }
 
     /// What comes between the devices and the pivot: their rules, then the hooks,
@@ -302,96 +286,30 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// What the program inherits that the stub's execve does not change.
-    fn prepare_process(&mut self) -> Step<Option<CString>> {
-        let process = &self.plan.process;
-        if process.needs_home {
-            // Here, while the current directory is the root.
-            let home = format!(
-                "HOME={}",
-                home_of(process.uid).unwrap_or_else(|| "/".to_owned())
-            );
-            self.envp.set(0, leak(crate::plan::path::c_string(home)));
-        }
-        let cwd = relative(&process.cwd);
-        // The pivot has left it at the root.
-        if !cwd.is_empty() {
-            let dir = resolve::handle_or_make(CWD, cwd, resolve::Make::Directory).at(Stage::Cwd)?;
-            rustix::process::fchdir(&dir).at(Stage::Cwd)?;
-        }
-        // A directory outside the root has no path here (CVE-2024-21626).
-        let path = rustix::process::getcwd(Vec::new()).at(Stage::Cwd)?;
-        if path.to_bytes().first() != Some(&b'/') {
-            return Err(Failure {
-                stage: Stage::Cwd,
-                index: 0,
-                errno: libc::ENOENT,
-            });
-        }
-        if process.uid != 0 && !process.terminal {
-            tty::own_stdio(process.uid).at(Stage::Console)?;
-        }
-        let found = find_program(
-            process.args.first().map(CString::as_c_str),
-            process.search.as_deref(),
-        )
-        .at(Stage::Lookup)?;
-        schedule(&self.plan.scheduling)?;
-        for (index, limit) in process.rlimits.iter().enumerate() {
-            set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
-        }
-        Ok(found)
-    }
-
     /// Waits until the parent is done with everything outside, then becomes the stub.
     fn become_stub(
         &mut self,
-        mut procfs: Procfs,
-        program: Option<CString>,
+        procfs: Procfs,
+        found: Option<CString>,
     ) -> Step<std::convert::Infallible> {
+        // Labels are written before a pid namespace is joined, where another procfs has
+        // no entry for the writer.
+        let (mut labels, pid_namespace) = procfs.for_stub();
         let needs_procfs = !self.plan.process.labels.is_empty();
         if needs_procfs {
-            procfs.dir().at(Stage::Procfs)?;
+            labels.dir().at(Stage::Procfs)?;
         }
-        let (proc_dir, pid_namespace) = procfs.into_parts();
-        let proc_dir = proc_dir.filter(|_| needs_procfs);
-        let proc_dir = proc_dir.as_ref().map(AsFd::as_fd);
-        let pid_namespace = pid_namespace.as_ref().map(AsFd::as_fd);
-        let size = self.wait_for(abi::TAG_GO)?;
-        let fifo = self.fifo.as_ref().map(AsFd::as_fd);
-        // These alone outlive the stub's execve; it hides them again at once.
-        for fd in [
-            Some(self.memfd.as_fd()),
-            Some(self.channel.as_fd()),
-            fifo,
-            proc_dir,
-            pid_namespace,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            rustix::io::fcntl_setfd(fd, FdFlags::empty()).at(Stage::Stub)?;
-        }
-        let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
-        let header = format!(
-            "corten-init:{}:{DATA_OFFSET}:{}:{}:{}:{}:{size}",
-            self.memfd.as_fd().as_raw_fd(),
-            self.channel.as_raw_fd(),
-            number(fifo),
-            number(proc_dir),
-            number(pid_namespace),
-        );
-        self.argv.set(0, leak(crate::plan::path::c_string(header)));
-        match program {
-            Some(path) => self.argv.set(1, leak(path)),
-            None => self.argv.copy_slot(2, 1),
-        }
-        let errno = execveat(self.memfd.as_fd(), &self.argv, &self.envp);
-        Err(Failure {
-            stage: Stage::Stub,
-            index: 0,
-            errno: errno.raw_os_error(),
-        })
+        let handover = Handover {
+            channel: &self.channel,
+            fifo: self.fifo.as_ref().map(AsFd::as_fd),
+            procfs: labels.made().filter(|_| needs_procfs),
+            pid_namespace: match &pid_namespace {
+                Some(fd) => PidNamespace::Join(fd.as_fd()),
+                None => PidNamespace::Own,
+            },
+            size: self.wait_for(abi::TAG_GO)?,
+        };
+        Err(self.program.become_stub(&handover, found))
     }
 
     fn tell(&self, tag: u32) -> Step {
@@ -411,27 +329,22 @@ impl Init<'_> {
     }
 }
 
-/// All but the scheduler, which a fork may reset: it is the stub's to set. The indexes are
-/// those of `plan::scheduling::POINTERS`.
-fn schedule(plan: &SchedulingPlan) -> Step {
-    let stage = Stage::Scheduling;
-    if let Some(priority) = plan.io_priority {
-        set_io_priority(priority).at_index(stage, 1)?;
-    }
-    if let Some(personality) = plan.personality {
-        set_personality(personality).at_index(stage, 2)?;
-    }
-    match &plan.memory {
-        Some(policy) => set_memory_policy(policy.mode, &policy.nodes).at_index(stage, 3),
-        None => Ok(()),
-    }
+/// Joins the hierarchies of cgroup v1.
+pub fn join_cgroup(cgroup: &Cgroup) -> Step {
+    cgroup.join().map_err(|(index, errno)| Failure {
+        stage: Stage::JoinCgroup,
+        index: index as u32,
+        errno: errno.raw_os_error(),
+    })
 }
 
-fn undumpable() -> Step {
+/// Keeps others from looking into this process.
+pub fn undumpable() -> Step {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Dumpable)
 }
 
-fn become_root() -> Step {
+/// Takes the ids of root in a user namespace that was just entered.
+pub fn become_root() -> Step {
     let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Stage::BecomeRoot)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Stage::BecomeRoot)
@@ -451,83 +364,19 @@ fn label_keys(label: &str) -> Step {
         .map(drop)
 }
 
-fn new_keyring(name: &CStr) -> Step {
+/// The name of a container's session keyring, runc's.
+pub fn keyring_name(id: &str) -> CString {
+    crate::plan::path::c_string(format!("_ses.{id}"))
+}
+
+/// Makes the session keyring of this name, or joins it. A new one gets the label.
+pub fn new_keyring(name: &CStr, label: Option<&str>) -> Step {
+    if let Some(label) = label {
+        label_keys(label)?;
+    }
     match join_session_keyring(name) {
         // A kernel without keyrings has none to share either.
         Err(Errno::NOSYS) => Ok(()),
         result => result.at(Stage::Keyring),
-    }
-}
-
-/// A path of the container, below `/`.
-fn relative(path: &CStr) -> &CStr {
-    let skip = path.to_bytes().iter().take_while(|&&b| b == b'/').count();
-    CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[skip..]).unwrap_or(c"")
-}
-
-/// The process becomes another program; until then the string has to stay.
-fn leak(text: CString) -> &'static CStr {
-    Box::leak(text.into_boxed_c_str())
-}
-
-/// The home directory of a user, from the container's own passwd file.
-fn home_of(uid: u32) -> Option<String> {
-    let file = resolve::open(
-        CWD,
-        c"etc/passwd",
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-    )
-    .ok()?;
-    if FileType::from_raw_mode(rustix::fs::fstat(&file).ok()?.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let mut text = Vec::new();
-    std::io::Read::read_to_end(
-        &mut std::io::Read::take(std::fs::File::from(file), 1 << 20),
-        &mut text,
-    )
-    .ok()?;
-    let text = String::from_utf8_lossy(&text);
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let id = fields.nth(2)?.parse::<u32>().ok()?;
-        let home = fields.nth(2)?;
-        (id == uid && !home.is_empty()).then(|| home.to_owned())
-    })
-}
-
-/// Finds the program as execvp does: by PATH if its name has no slash. Gives the
-/// path if it is another than the name.
-fn find_program(name: Option<&CStr>, search: Option<&[CString]>) -> SysResult<Option<CString>> {
-    let name = name.ok_or(Errno::NOENT)?;
-    if name.to_bytes().contains(&b'/') {
-        return executable(name).map(|()| None);
-    }
-    let mut denied = false;
-    for dir in search.unwrap_or_default() {
-        let mut path = dir.to_bytes().to_vec();
-        if path.is_empty() {
-            path.push(b'.');
-        }
-        path.push(b'/');
-        path.extend_from_slice(name.to_bytes());
-        let path = crate::plan::path::c_string(path);
-        match executable(&path) {
-            Ok(()) => return Ok(Some(path)),
-            Err(Errno::ACCESS) => denied = true,
-            Err(_) => {}
-        }
-    }
-    Err(if denied { Errno::ACCESS } else { Errno::NOENT })
-}
-
-/// A regular file with an x bit; whether this user may run it is the stub's to ask.
-fn executable(path: &CStr) -> SysResult<()> {
-    let stat = rustix::fs::stat(path)?;
-    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if regular && stat.st_mode & 0o111 != 0 {
-        Ok(())
-    } else {
-        Err(Errno::ACCESS)
     }
 }

@@ -22,14 +22,18 @@
 
 mod attempt;
 mod describe;
+mod describe_process;
+pub mod exec;
 pub mod foreground;
 pub mod hooks;
 mod ids;
 mod init;
 mod namespaces;
+mod oom;
 mod own_copy;
 mod parent;
 mod pid_file;
+mod program;
 mod send;
 mod sources;
 pub mod start;
@@ -100,6 +104,12 @@ pub struct Launched {
     /// Its record.
     pub state: State,
     /// Its init.
+    pub init: Running,
+}
+
+/// A process of a container that was started.
+pub struct Running {
+    /// Its pid as the host numbers it.
     pub pid: Pid,
     /// A descriptor of it.
     pub pidfd: OwnedFd,

@@ -11,7 +11,7 @@ use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::{State, Store};
 use crate::plan::cgroup::CgroupPlan;
-use crate::plan::process::capability_names;
+use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
@@ -67,7 +67,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         seccomp::check(section).map_err(seccomp_error)?;
     }
     check_options(request, &plan)?;
-    limit_capabilities(&mut plan);
+    if !plan.namespaces.has(NEWUSER) {
+        limit_capabilities(&mut plan.process);
+    }
 
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
@@ -128,44 +130,56 @@ pub(super) fn seccomp_error(error: seccomp::SeccompError) -> LaunchError {
 /// What of the options and the terminal contradicts.
 fn check_options(request: &Request, plan: &Plan) -> Result<(), LaunchError> {
     let detached = request.mode != LaunchMode::Foreground;
+    let console_socket = request.console_socket.is_some();
+    check_terminal(plan.process.terminal, detached, console_socket)?;
+    check_preserved(request.preserve_fds)
+}
+
+/// A terminal is relayed in the foreground, and else handed to a socket.
+pub(super) fn check_terminal(
+    terminal: bool,
+    detached: bool,
+    console_socket: bool,
+) -> Result<(), LaunchError> {
     let usage = |text: &str| Err(LaunchError::Usage(text.to_owned()));
-    if plan.process.terminal && detached && request.console_socket.is_none() {
+    if terminal && detached && !console_socket {
         return usage(
             "cannot allocate tty if corten will detach without setting console socket \
              (/process/terminal is true: give --console-socket, or run it in the foreground)",
         );
     }
-    if request.console_socket.is_some() && !(plan.process.terminal && detached) {
+    if console_socket && !(terminal && detached) {
         return usage("cannot use console socket if corten will not detach or allocate tty");
     }
-    for fd in 3..3 + request.preserve_fds {
+    Ok(())
+}
+
+/// Refuses to preserve descriptors that are not there.
+pub(super) fn check_preserved(count: u32) -> Result<(), LaunchError> {
+    for fd in 3..3 + count {
         let fd = i32::try_from(fd).unwrap_or(i32::MAX);
         if !crate::sys::process::is_open(fd) {
             return Err(LaunchError::Usage(format!(
-                "--preserve-fds {}: descriptor {fd} is not open",
-                request.preserve_fds
+                "--preserve-fds {count}: descriptor {fd} is not open",
             )));
         }
     }
     Ok(())
 }
 
-/// The spec: what cannot be granted is a warning, not an error. A new user
-/// namespace has every capability.
-fn limit_capabilities(plan: &mut Plan) {
-    if plan.namespaces.has(NEWUSER) {
-        return;
-    }
+/// The spec: what cannot be granted is a warning, not an error. To be asked without a
+/// user namespace, where the process has every capability.
+pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
     let Ok(own) = rustix::thread::capabilities(None) else {
         return;
     };
-    let (limited, missing) = plan.process.capabilities.limited_to(own.permitted.bits());
+    let (limited, missing) = process.capabilities.limited_to(own.permitted.bits());
     if missing != 0 {
         let names = capability_names(missing);
         log::warn!(
             "/process/capabilities: {names} cannot be granted: the runtime does not have them"
         );
-        plan.process.capabilities = limited;
+        process.capabilities = limited;
     }
 }
 
@@ -225,5 +239,6 @@ fn first_state(
         run: request.mode != LaunchMode::Create,
         poststart: hook_records(&spec.hooks.poststart),
         poststop: hook_records(&spec.hooks.poststop),
+        template: String::new(),
     }
 }

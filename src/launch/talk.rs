@@ -9,8 +9,8 @@ use super::attempt::{Attempt, waitid_exited};
 use super::send::{connect, send_fd};
 use super::{Doing, LaunchError, describe, hooks, parent, tty};
 use crate::cgroup::Cgroup;
-use crate::container::Status;
 use crate::container::state::hook_records;
+use crate::container::{State, Status};
 use crate::plan::cgroup::CgroupPlan;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::{Errno, stub};
@@ -107,7 +107,12 @@ impl Attempt<'_> {
                     (_, master) => console = master,
                 },
                 abi::TAG_LISTENER => {
-                    self.send_listener(message.value)?;
+                    let section = parent::seccomp_section(self.spec);
+                    let path = section.and_then(|s| s.listener_path.as_deref());
+                    let metadata = section.and_then(|s| s.listener_metadata.as_deref());
+                    let (pid, pidfd) = self.child()?;
+                    let process = (pid, pidfd, Status::Creating);
+                    send_listener(&self.state, process, message.value, path, metadata)?;
                     go(0);
                 }
                 abi::TAG_INIT => {
@@ -166,29 +171,34 @@ impl Attempt<'_> {
         }
         Ok(())
     }
+}
 
-    /// Takes the seccomp listener out of the init and hands it to the agent
-    /// (runtime-spec, "Container Process State").
-    fn send_listener(&self, number: i32) -> Result<(), LaunchError> {
-        let (_, pidfd) = self.child()?;
-        let flags = rustix::process::PidfdGetfdFlags::empty();
-        let listener = rustix::process::pidfd_getfd(pidfd, number, flags)
-            .doing("take the seccomp listener from the init", "")?;
-        let Some(section) = parent::seccomp_section(self.spec) else {
-            return Ok(());
-        };
-        let path = section.listener_path.as_deref().unwrap_or_default();
-        let socket = connect("connect to the seccomp agent", path.as_ref())?;
-        let state = serde_json::json!({
-            "ociVersion": self.state.oci_version,
-            "fds": ["seccompFd"],
-            "pid": self.state.pid,
-            "metadata": section.listener_metadata.as_deref().unwrap_or_default(),
-            "state": self.state.for_hooks(Status::Creating, Some(self.state.pid)),
-        });
-        send_fd(socket, listener.as_fd(), state.to_string().as_bytes())
-            .doing("send the listener to the seccomp agent", path)
-    }
+/// Takes the seccomp listener out of a process of the container and hands it to the
+/// agent (runtime-spec, "Container Process State").
+///
+/// # Errors
+/// Nobody listens there.
+pub(super) fn send_listener(
+    container: &State,
+    (pid, pidfd, status): (Pid, &OwnedFd, Status),
+    number: i32,
+    path: Option<&str>,
+    metadata: Option<&str>,
+) -> Result<(), LaunchError> {
+    let flags = rustix::process::PidfdGetfdFlags::empty();
+    let listener = rustix::process::pidfd_getfd(pidfd, number, flags)
+        .doing("take the seccomp listener from the process", "")?;
+    let path = path.unwrap_or_default();
+    let socket = connect("connect to the seccomp agent", path.as_ref())?;
+    let state = serde_json::json!({
+        "ociVersion": container.oci_version,
+        "fds": ["seccompFd"],
+        "pid": pid.as_raw_nonzero(),
+        "metadata": metadata.unwrap_or_default(),
+        "state": container.for_hooks(status, Some(container.pid)),
+    });
+    send_fd(socket, listener.as_fd(), state.to_string().as_bytes())
+        .doing("send the listener to the seccomp agent", path)
 }
 
 /// The pid behind a pidfd, as this process numbers it (pidfd_open(2), fdinfo).

@@ -1,4 +1,5 @@
-//! The container's terminal: made by the init from the container's own devpts.
+//! A terminal inside the container: made by the process that will have it, from the
+//! container's own devpts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -14,61 +15,77 @@ use crate::sys::process::set_controlling_terminal;
 use crate::sys::stub::abi::TAG_CONSOLE;
 use crate::sys::{Errno, Result, stub};
 
-/// Makes a terminal, binds it to /dev/console, makes it the standard streams' and, if
-/// the caller leads one, the session's, and sends the master side to the parent.
-///
-/// Everything goes by the descriptor that was checked: the image may have links
-/// in /dev (CVE-2025-52565, CVE-2026-88264).
-///
-/// # Errors
-/// The first system call that fails.
-pub fn set_up(
-    root: BorrowedFd<'_>,
-    process: &ProcessPlan,
-    leads_session: bool,
-    channel: BorrowedFd<'_>,
-) -> Result<()> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY;
-    let master = resolve::open(root, c"dev/pts/ptmx", flags)?;
-    let stat = rustix::fs::fstat(&master)?;
-    let is_ptmx = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && stat.st_rdev == libc::makedev(5, 2);
-    if !is_ptmx {
-        return Err(Errno::NODEV);
-    }
-    rustix::pty::unlockpt(&master)?;
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-    if let Some((rows, columns)) = process.console_size {
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(&master, size)?;
-    }
-    // The program's user has to be able to open its own terminal again.
-    rustix::fs::fchown(
-        &terminal,
-        Some(rustix::fs::Uid::from_raw(process.uid)),
-        None,
-    )?;
+/// A terminal from the container's own devpts.
+pub struct Terminal {
+    master: OwnedFd,
+    terminal: OwnedFd,
+}
 
-    let console = resolve::handle_or_make(root, c"dev/console", Make::File)?;
-    attach(clone_tree(&terminal, false)?, &console)?;
-
-    if leads_session {
-        set_controlling_terminal(terminal.as_fd())?;
+impl Terminal {
+    /// Makes one with the process's size, owned by its user.
+    ///
+    /// Everything goes by the descriptor that was checked: the image may have links
+    /// in /dev (CVE-2025-52565, CVE-2026-88264).
+    ///
+    /// # Errors
+    /// The first system call that fails.
+    pub fn new(root: BorrowedFd<'_>, process: &ProcessPlan) -> Result<Terminal> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let master = resolve::open(root, c"dev/pts/ptmx", flags)?;
+        let stat = rustix::fs::fstat(&master)?;
+        let is_ptmx = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == libc::makedev(5, 2);
+        if !is_ptmx {
+            return Err(Errno::NODEV);
+        }
+        rustix::pty::unlockpt(&master)?;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let terminal = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
+        if let Some((rows, columns)) = process.console_size {
+            let size = Winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            rustix::termios::tcsetwinsize(&master, size)?;
+        }
+        // The program's user has to be able to open its own terminal again.
+        let owner = rustix::fs::Uid::from_raw(process.uid);
+        rustix::fs::fchown(&terminal, Some(owner), None)?;
+        Ok(Terminal { master, terminal })
     }
-    use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-    dup2_stdin(&terminal)?;
-    dup2_stdout(&terminal)?;
-    dup2_stderr(&terminal)?;
 
-    let message = stub::abi::Message::new(TAG_CONSOLE, 0, 0, 0);
-    let bytes = stub::as_bytes(std::slice::from_ref(&message));
-    send_fd(channel, master.as_fd(), &bytes[..stub::abi::MESSAGE_HEAD])
+    /// Binds it to /dev/console.
+    ///
+    /// # Errors
+    /// The first system call that fails.
+    pub fn bind_console(&self, root: BorrowedFd<'_>) -> Result<()> {
+        let console = resolve::handle_or_make(root, c"dev/console", Make::File)?;
+        attach(clone_tree(&self.terminal, false)?, &console)
+    }
+
+    /// Makes it the standard streams' and, if the caller leads one, the session's, and
+    /// sends the master side to the runtime.
+    ///
+    /// # Errors
+    /// The first system call that fails.
+    pub fn hand_out(&self, leads_session: bool, channel: BorrowedFd<'_>) -> Result<()> {
+        if leads_session {
+            set_controlling_terminal(self.terminal.as_fd())?;
+        }
+        use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+        dup2_stdin(&self.terminal)?;
+        dup2_stdout(&self.terminal)?;
+        dup2_stderr(&self.terminal)?;
+        let message = stub::abi::Message::new(TAG_CONSOLE, 0, 0, 0);
+        let bytes = stub::as_bytes(std::slice::from_ref(&message));
+        send_fd(
+            channel,
+            self.master.as_fd(),
+            &bytes[..stub::abi::MESSAGE_HEAD],
+        )
+    }
 }
 
 /// Lets the program's user open its standard streams again (`/dev/stdout`) by

@@ -54,6 +54,11 @@ impl NamespacePlan {
         self.new & flag != 0
     }
 
+    /// `CLONE_NEW*` of all that are not the host's.
+    pub fn all(&self) -> u64 {
+        self.join.iter().fold(self.new, |all, join| all | join.flag)
+    }
+
     /// Whether the container has a namespace of this kind that is not the host's.
     pub fn has(&self, flag: u64) -> bool {
         self.makes(flag) || self.join.iter().any(|j| j.flag == flag)

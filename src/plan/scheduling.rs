@@ -2,7 +2,7 @@
 
 use crate::config::list;
 use crate::config::names::{self, position};
-use crate::config::spec::{IoPriority, Linux, MemoryPolicy, Process, Scheduler};
+use crate::config::spec::{IoPriority, Linux, MemoryPolicy, Process, Scheduler, Text};
 use crate::sys::process::SchedAttr;
 
 /// How the program is scheduled, where its memory comes from, and as what kind of machine it
@@ -40,6 +40,39 @@ pub const POINTERS: [&str; 4] = [
 const PER_LINUX: u64 = 0;
 const PER_LINUX32: u64 = 8;
 
+/// The CPUs of a process that `exec` adds, one bit a CPU (`process.execCPUAffinity`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AffinityPlan {
+    /// Before it joins the container's cgroup.
+    pub initial: Option<Vec<u64>>,
+    /// After it.
+    pub last: Option<Vec<u64>>,
+}
+
+/// Plans them; the check has refused what is no list.
+pub fn affinity(process: &Process<'_>) -> AffinityPlan {
+    let plan = |list: &Option<Text<'_>>| list.as_deref().map(mask);
+    match &process.exec_cpu_affinity {
+        Some(affinity) => AffinityPlan {
+            initial: plan(&affinity.initial),
+            last: plan(&affinity.last),
+        },
+        None => AffinityPlan::default(),
+    }
+}
+
+fn mask(list: &str) -> Vec<u64> {
+    let mut mask = Vec::new();
+    for number in list::ranges(list).filter_map(Result::ok).flatten() {
+        let word = number as usize / 64;
+        if mask.len() <= word {
+            mask.resize(word + 1, 0);
+        }
+        mask[word] |= 1 << (number % 64);
+    }
+    mask
+}
+
 /// Plans them; the check has refused unknown words.
 pub fn plan(process: &Process<'_>, linux: &Linux<'_>) -> SchedulingPlan {
     SchedulingPlan {
@@ -59,19 +92,9 @@ fn memory_policy(policy: &MemoryPolicy<'_>) -> MemoryPolicyPlan {
         .flags
         .iter()
         .filter_map(|flag| position(&names::MEMORY_POLICY_FLAGS, flag));
-    let mut nodes: Vec<u64> = Vec::new();
-    // The check has refused what is no list.
-    let ranges = list::ranges(policy.nodes.as_deref().unwrap_or(""));
-    for node in ranges.flatten().flatten() {
-        let (word, bit) = ((node / 64) as usize, node % 64);
-        if nodes.len() <= word {
-            nodes.resize(word + 1, 0);
-        }
-        nodes[word] |= 1 << bit;
-    }
     MemoryPolicyPlan {
         mode: flags.fold(mode, |all, index| all | 1 << (13 + index)),
-        nodes,
+        nodes: policy.nodes.as_deref().map(mask).unwrap_or_default(),
     }
 }
 

@@ -43,9 +43,18 @@ impl Procfs {
         self.pid_namespace.is_some()
     }
 
-    /// Its mount, if it was made, and the pid namespace that is still to be entered.
-    pub fn into_parts(self) -> (Option<ShortLived>, Option<OwnedFd>) {
-        (self.mount, self.pid_namespace)
+    /// A procfs in which the caller has an entry, and the pid namespace that is still to
+    /// be entered.
+    pub fn for_stub(self) -> (Procfs, Option<OwnedFd>) {
+        match self.pid_namespace {
+            None => (self, None),
+            elsewhere => (Procfs::new(None), elsewhere),
+        }
+    }
+
+    /// The procfs, if it was made.
+    pub fn made(&self) -> Option<BorrowedFd<'_>> {
+        self.mount.as_ref().map(AsFd::as_fd)
     }
 
     /// Makes one with the container's options and keeps it.

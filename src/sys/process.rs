@@ -252,6 +252,23 @@ impl SchedAttr {
     }
 }
 
+/// sched_setaffinity(2) on the calling process: one bit a CPU.
+///
+/// # Errors
+/// sched_setaffinity(2). `EINVAL` if none of the CPUs may be used.
+pub fn set_affinity(mask: &[u64]) -> Result<()> {
+    // SAFETY: the kernel reads as many bytes as are passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(mask),
+            mask.as_ptr(),
+        )
+    })
+    .map(drop)
+}
+
 /// ioprio_set(2) on the calling process; class and priority in one number.
 ///
 /// # Errors

@@ -10,6 +10,7 @@
 
 mod create;
 mod delete;
+mod exec;
 mod explain;
 mod fast;
 mod features;
@@ -36,6 +37,7 @@ use clap::{ArgMatches, Command};
 
 pub use create::Create;
 pub use delete::Delete;
+pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
 pub use list::{List, ListFormat};
@@ -72,6 +74,8 @@ pub enum Verb {
     Delete(Delete),
     /// Create, start and, unless detached, wait and delete.
     Run(Run),
+    /// Runs a further process in a container.
+    Exec(Exec),
     /// Prints the containers there are.
     List(List),
     /// Writes a config.json to begin with.
@@ -137,10 +141,11 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 9] = [
+static VERBS: [Definition; 10] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
+    exec::DEFINITION,
     state::DEFINITION,
     list::DEFINITION,
     kill::DEFINITION,

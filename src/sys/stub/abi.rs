@@ -95,11 +95,13 @@ pub const FLAG_NO_NEW_PRIVS: u32 = 2;
 pub const FLAG_KEEP_GROUPS: u32 = 8;
 /// The filter has a listener whose descriptor the parent takes.
 pub const FLAG_LISTENER: u32 = 16;
-
 /// Standard input is the terminal of the session to be.
 pub const FLAG_TERMINAL: u32 = 32;
 /// Set the scheduler: not before, since a fork may be in between, which resets or fails.
 pub const FLAG_SCHEDULER: u32 = 64;
+
+/// In place of a pid namespace's descriptor: the process's children are born in it.
+pub const PID_NAMESPACE_JOINED: i32 = -2;
 
 /// The most bytes of text that a message carries.
 pub const DETAIL_MAX: usize = 512;
@@ -207,6 +209,10 @@ stages! {
     Dumpable = "make the init undumpable",
     /// Joining a cgroup.
     JoinCgroup = "join the cgroup",
+    /// sched_setaffinity(2).
+    Affinity = "set the CPU affinity",
+    /// Joining the namespaces of a container that runs.
+    JoinContainer = "join the namespaces of the container",
     /// Joining a namespace.
     JoinNamespace = "join the namespace",
     /// Joining a pid namespace, which takes a second process.

@@ -7,7 +7,7 @@
 //! runtime's memory is given back before the wait. Its data ([`abi::Block`])
 //! follows its image in the same memfd.
 //!
-//! Story: map the data, hide every descriptor from the program, join, set labels,
+//! Story: map the data, hide every descriptor from the program, set labels, join, set
 //! credentials and the filter, say READY, wait on the fifo, run the
 //! startContainer hooks, execve. It is built by build.rs.
 //!
@@ -148,16 +148,16 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
     // Before Linux 5.11 it cannot mark descriptors; then none may be given away.
     c.check(close_range_cloexec(c.block.close_from), Stage::Descriptors);
-    if c.pid_namespace >= 0 {
-        enter_pid_namespace(&c);
-    }
-    if c.block.flags & FLAG_SCHEDULER != 0 {
-        c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
-    }
     write_labels(&c);
     if c.proc_dir >= 0 {
         // No directory stays open while this waits among the container's processes.
         close(c.proc_dir);
+    }
+    if c.pid_namespace != -1 {
+        enter_pid_namespace(&c);
+    }
+    if c.block.flags & FLAG_SCHEDULER != 0 {
+        c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
     }
     reset_signals(c.block.ignored_signals);
     let loaded = credentials(&c, path);
@@ -191,8 +191,10 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
 /// Goes on as a sibling in the pid namespace; the process that was here ends.
 fn enter_pid_namespace(c: &Context) {
     let stage = Stage::JoinPidNamespace;
-    c.check(join_pid_namespace(c.pid_namespace), stage);
-    close(c.pid_namespace);
+    if c.pid_namespace != PID_NAMESPACE_JOINED {
+        c.check(join_pid_namespace(c.pid_namespace), stage);
+        close(c.pid_namespace);
+    }
     let pid = c.check(fork_sibling(), stage);
     if pid > 0 {
         let mut message = Message::new(TAG_INIT, 0, 0, pid as i32);

@@ -1,0 +1,32 @@
+//! `process.oomScoreAdj`.
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Pid;
+
+use super::{Doing, LaunchError};
+use crate::config::ConfigError;
+use crate::sys::errno_text;
+use crate::sys::fd::ShortLived;
+
+/// Sets how willingly the kernel ends a process when memory is short
+/// (proc_pid_oom_score_adj(5)).
+///
+/// # Errors
+/// The process has ended, or the kernel refuses the value.
+pub fn adjust(pid: Pid, adjustment: i64) -> Result<(), LaunchError> {
+    let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, &path, flags, Mode::empty()).doing("open", path)?;
+    match rustix::io::write(ShortLived::from(file), adjustment.to_string().as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(errno) => {
+            let why = errno_text(errno.raw_os_error());
+            let error = ConfigError::new(
+                "/process/oomScoreAdj",
+                format!("cannot set {adjustment}: {why}"),
+            );
+            let hint = "a value below the runtime's own needs CAP_SYS_RESOURCE";
+            Err(LaunchError::Config(error.with_hint(hint)))
+        }
+    }
+}
