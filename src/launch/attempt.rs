@@ -309,6 +309,7 @@ impl Attempt<'_> {
             joins_user: self.plan.namespaces.joins(NEWUSER),
             close_from: 3 + self.request.preserve_fds,
             seccomp: program,
+            scheduler: self.plan.scheduling.scheduler.as_ref(),
             hooks,
             state,
         };
@@ -418,11 +419,7 @@ impl Attempt<'_> {
             log::warn!("{error}");
         }
         if self.hooks_ran {
-            let state = self.state.for_hooks(Status::Stopped, None);
-            let text = serde_json::to_vec(&state).unwrap_or_default();
-            for error in hooks::run_all("poststop", &self.state.poststop, &text) {
-                log::warn!("{error}");
-            }
+            hooks::poststop(&self.state);
         }
     }
 }

@@ -179,6 +179,7 @@ impl Attempt<'_> {
             joins_user: self.request.template.namespaces & NEWUSER != 0,
             close_from: 3 + self.request.preserve_fds,
             seccomp: program.as_ref(),
+            scheduler: self.scheduling.scheduler.as_ref(),
             hooks: &[],
             state: Default::default(),
         };
@@ -436,7 +437,7 @@ impl Joiner<'_> {
             rustix::process::chroot(c".").at(Stage::Rootfs)?;
         }
         if let Some(name) = &self.keyring {
-            init::new_keyring(name)?;
+            init::new_keyring(name, self.program.process.key_label.as_deref())?;
         }
         let joins_pid = self.namespaces & NEWPID != 0;
         if !joins_pid {

@@ -4,10 +4,12 @@ mod bad_config;
 mod bad_input;
 mod capabilities;
 mod cgroup_v1;
+mod cgroup_v1_more;
 mod cgroup_v2;
 mod devices;
 mod engines;
 mod foreground;
+mod hook_details;
 mod hooks;
 mod inheritance;
 mod killed;
@@ -27,7 +29,9 @@ mod process;
 mod rdt;
 mod rootfs;
 mod rootless;
+mod scheduling;
 mod seccomp;
+mod seccomp_actions;
 mod security;
 mod terminal;
 
@@ -53,9 +57,13 @@ pub const ALL: &[&[Test]] = &[
     rdt::TESTS,
     inheritance::TESTS,
     capabilities::TESTS,
+    scheduling::TESTS,
     seccomp::TESTS,
+    seccomp_actions::TESTS,
     hooks::TESTS,
+    hook_details::TESTS,
     cgroup_v1::TESTS,
+    cgroup_v1_more::TESTS,
     cgroup_v2::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,

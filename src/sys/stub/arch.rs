@@ -82,6 +82,7 @@ mod numbers {
     pub const NR_DUP3: usize = 292;
     pub const NR_PIPE2: usize = 293;
     pub const NR_SETNS: usize = 308;
+    pub const NR_SCHED_SETATTR: usize = 314;
     pub const NR_SECCOMP: usize = 317;
     pub const NR_MEMFD_CREATE: usize = 319;
     pub const NR_CLOSE_RANGE: usize = 436;
@@ -117,6 +118,7 @@ mod numbers {
     pub const NR_EXECVE: usize = 221;
     pub const NR_MMAP: usize = 222;
     pub const NR_SETNS: usize = 268;
+    pub const NR_SCHED_SETATTR: usize = 274;
     pub const NR_SECCOMP: usize = 277;
     pub const NR_MEMFD_CREATE: usize = 279;
     pub const NR_CLOSE_RANGE: usize = 436;

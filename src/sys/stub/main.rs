@@ -156,6 +156,9 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     if c.pid_namespace != -1 {
         enter_pid_namespace(&c);
     }
+    if c.block.flags & FLAG_SCHEDULER != 0 {
+        c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
+    }
     reset_signals(c.block.ignored_signals);
     let loaded = credentials(&c, path);
     if !loaded {
@@ -171,7 +174,7 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
         // The runtime's create has ended; only the fifo's reader listens now.
         c.report_to = wait_for_start(&c);
     }
-    hooks::run(&c);
+    hooks::run(&c, envp);
     let errno = -execve(path, argv, envp) as i32;
     let mut message = Message::new(TAG_FAILED, Stage::Exec as u32, 0, errno);
     let mut length = 0;

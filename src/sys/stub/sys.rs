@@ -117,6 +117,10 @@ pub fn close_range_cloexec(from: u32) -> isize {
     )
 }
 
+pub fn sched_setattr(attr: &[u64; 7]) -> isize {
+    syscall(NR_SCHED_SETATTR, [0, attr.as_ptr() as usize, 0, 0, 0, 0])
+}
+
 pub fn setgroups(count: usize, groups: *const u8) -> isize {
     syscall(NR_SETGROUPS, [count, groups as usize, 0, 0, 0, 0])
 }

@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         "fork" => acts::fork(rest),
         "orphan" => acts::orphan(rest),
         "winsize" => acts::winsize(rest),
+        "thread-syscall" => acts::thread_syscall(rest),
+        "agent" => acts::agent(rest),
         "threads" => acts::threads(),
         "hook" => hook::run(rest),
         "as" => launch::run(rest),
