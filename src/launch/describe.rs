@@ -84,7 +84,11 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .unwrap_or_default();
             let pointer = key.replace('~', "~0").replace('/', "~1");
-            format!("/linux/sysctl/{pointer}: cannot {what} to \"{value}\": {why}")
+            let hint = match message.value {
+                libc::EXDEV => " (one of the mounts lies over it)",
+                _ => "",
+            };
+            format!("/linux/sysctl/{pointer}: cannot {what} to \"{value}\": {why}{hint}")
         }
         Stage::ReadonlyPath => {
             format!(
@@ -189,6 +193,7 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
         }
         _ => {
             let hint = match errno {
+                libc::EPERM if destination == "/proc" => " (only a procfs can be mounted on /proc)",
                 libc::ENODEV => " (the kernel knows no such file system)",
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",
                 libc::EINVAL => " (an option that the file system does not take?)",

@@ -55,7 +55,7 @@ fn make_one(
 ) -> std::result::Result<(), Failure> {
     let destination = plan.destination.as_c_str();
     let target = |make| {
-        resolve::handle_or_make(c.root, destination, make).at_index(Stage::MountTarget, index)
+        resolve::place_or_make(c.root, destination, make).at_index(Stage::MountTarget, index)
     };
     match &plan.what {
         What::Filesystem {
@@ -93,8 +93,12 @@ fn make_one(
                     .at_index(Stage::MountSource, index)?
                     .into(),
             };
+            if destination == c"proc" && !resolve::is_procfs(&tree).at_index(Stage::Mount, index)? {
+                // Masks and read-only paths would protect what is none (CVE-2019-16884).
+                return Err(Errno::PERM).at_index(Stage::Mount, index);
+            }
             // The destination is only made to fit when there is none.
-            let target = match resolve::handle(c.root, destination) {
+            let target = match resolve::place(c.root, destination) {
                 Err(Errno::NOENT) => target(kind_of(&tree).at_index(Stage::MountSource, index)?)?,
                 result => result.at_index(Stage::MountTarget, index)?,
             };
@@ -113,14 +117,13 @@ fn make_one(
             cgroupfs::mount(&target, *flags, c.cgroup).at_index(Stage::Mount, index)?;
         }
         What::Remount { flags, data } => {
-            let target =
-                resolve::handle(c.root, destination).at_index(Stage::MountTarget, index)?;
+            let target = resolve::place(c.root, destination).at_index(Stage::MountTarget, index)?;
             rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
             remount_here(*flags, data).at_index(Stage::Mount, index)?;
         }
     }
     if !plan.propagation.is_empty() {
-        let mount = resolve::handle(c.root, destination).at_index(Stage::MountFlags, index)?;
+        let mount = resolve::place(c.root, destination).at_index(Stage::MountFlags, index)?;
         for flags in &plan.propagation {
             set_propagation(&mount, *flags).at_index(Stage::MountFlags, index)?;
         }
@@ -136,7 +139,7 @@ fn make_one(
 /// `ELOOP` for a link.
 pub fn own_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     match resolve::handle_without_links(root, path) {
-        Err(Errno::NOENT) => resolve::handle_or_make(root, path, Make::Directory),
+        Err(Errno::NOENT) => resolve::place_or_make(root, path, Make::Directory),
         result => result,
     }
 }
