@@ -107,7 +107,7 @@ fn plan_one(index: usize, mount: &Mount<'_>, bundle: &str) -> Result<MountPlan, 
             data: c_string(options.data.as_str()),
         }
     } else if is_bind {
-        bind(index, mount, bundle, &options)?
+        bind(index, mount, bundle, &destination, &options)?
     } else {
         filesystem(index, mount, fstype, &destination, &options)?
     };
@@ -122,6 +122,7 @@ fn bind(
     index: usize,
     mount: &Mount<'_>,
     bundle: &str,
+    destination: &str,
     options: &Options,
 ) -> Result<What, ConfigError> {
     let source = mount.source.as_deref().unwrap_or("");
@@ -136,11 +137,19 @@ fn bind(
     } else {
         format!("{bundle}/{source}")
     };
+    let recursive = options.bind == Some(true);
+    let mut recursive_attr = options.recursive_attr;
+    let read_only = libc::MOUNT_ATTR_RDONLY;
+    if destination == "sys" && source == "/sys" && recursive {
+        // The host's /sys has the cgroups below it, and other file systems that can be
+        // written (CVE-2023-25809).
+        recursive_attr.set |= options.attr.set & read_only & !recursive_attr.clear;
+    }
     Ok(What::Bind {
         source: c_string(source),
-        recursive: options.bind == Some(true),
+        recursive,
         attr: options.attr,
-        recursive_attr: options.recursive_attr,
+        recursive_attr,
     })
 }
 
@@ -223,6 +232,23 @@ mod tests {
             }
         );
         assert_eq!(m.destination, c"a".to_owned());
+    }
+
+    #[test]
+    fn what_lies_below_the_hosts_sys_is_as_read_only_as_it_is() {
+        let recursive = |source: &str, options: &str| {
+            let json =
+                format!(r#"{{"destination":"/sys","source":"{source}","options":[{options}]}}"#);
+            match plan_json(&json).unwrap().what {
+                What::Bind { recursive_attr, .. } => recursive_attr.set,
+                what => panic!("{what:?}"),
+            }
+        };
+        let read_only = libc::MOUNT_ATTR_RDONLY;
+        assert_eq!(recursive("/sys", r#""rbind","ro""#), read_only);
+        assert_eq!(recursive("/sys", r#""rbind""#), 0);
+        assert_eq!(recursive("/sys", r#""rbind","ro","rrw""#), 0);
+        assert_eq!(recursive("/elsewhere", r#""rbind","ro""#), 0);
     }
 
     #[test]
