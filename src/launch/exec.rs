@@ -231,6 +231,7 @@ impl Attempt<'_> {
             cgroup,
             size: size as i32,
         };
+        parent::hide_callers_descriptors(3 + self.request.preserve_fds)?;
         // Inherited by the process: nothing inside can ever look into it.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .doing("make the process undumpable", "")?;

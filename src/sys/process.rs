@@ -207,6 +207,23 @@ pub fn is_open(fd: i32) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// Marks all descriptors from this number on to be closed by execve (Linux 5.11).
+///
+/// # Errors
+/// close_range(2).
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: it changes flags of descriptors and closes none.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// Lets every signal through.
 pub fn unblock_signals() {
     // SAFETY: an empty set made by sigemptyset; the old one is not asked for.

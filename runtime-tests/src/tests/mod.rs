@@ -6,6 +6,7 @@ mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
+mod cve;
 mod devices;
 mod engines;
 mod foreground;
@@ -72,5 +73,15 @@ pub const ALL: &[&[Test]] = &[
     locking::TESTS,
     killed::TESTS,
     security::TESTS,
+    cve::rootfs::TESTS,
+    cve::proc::TESTS,
+    cve::devices::TESTS,
+    cve::descriptors::TESTS,
+    cve::binary::TESTS,
+    cve::confinement::TESTS,
+    cve::neighbours::TESTS,
+    cve::races::TESTS,
+    cve::input::TESTS,
+    cve::table::TESTS,
     engines::TESTS,
 ];

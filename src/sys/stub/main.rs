@@ -232,7 +232,13 @@ fn write_labels(c: &Context) {
     for i in 0..c.block.proc_writes.count {
         // SAFETY: the runtime wrote `count` entries there.
         let entry = unsafe { *writes.add(i as usize) };
-        let fd = openat(c.proc_dir, c.at(entry.path), O_WRONLY | O_CLOEXEC);
+        // Nothing that the configuration had mounted on the way is entered (CVE-2025-52881).
+        let fd = openat2(
+            c.proc_dir,
+            c.at(entry.path),
+            O_WRONLY | O_CLOEXEC,
+            RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
+        );
         if fd < 0 {
             c.fail(Stage::Label, i, -fd as i32);
         }

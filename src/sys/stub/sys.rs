@@ -26,6 +26,9 @@ pub const EPERM: isize = 1;
 pub const EACCES: isize = 13;
 pub const EINVAL: isize = 22;
 pub const ETIMEDOUT: i32 = 110;
+pub const RESOLVE_NO_XDEV: u64 = 1;
+pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub const RESOLVE_BENEATH: u64 = 8;
 const CLOSE_RANGE_CLOEXEC: usize = 4;
 const PROT_READ_WRITE: usize = 3;
 const MAP_PRIVATE: usize = 2;
@@ -88,8 +91,21 @@ pub fn close(fd: i32) {
     syscall(NR_CLOSE, [fd as usize, 0, 0, 0, 0, 0]);
 }
 
-pub fn openat(dir: i32, path: *const u8, flags: usize) -> isize {
-    syscall(NR_OPENAT, [dir as usize, path as usize, flags, 0, 0, 0])
+pub fn openat2(dir: i32, path: *const u8, flags: usize, resolve: u64) -> isize {
+    // struct open_how: flags, mode, resolve.
+    let how = [flags as u64, 0, resolve];
+    let address = how.as_ptr() as usize;
+    syscall(
+        NR_OPENAT2,
+        [
+            dir as usize,
+            path as usize,
+            address,
+            size_of_val(&how),
+            0,
+            0,
+        ],
+    )
 }
 
 pub fn mmap_private(fd: i32, length: usize, offset: usize) -> *const u8 {

@@ -10,6 +10,7 @@ mod hook;
 mod launch;
 mod raw;
 mod resctrl;
+mod spy;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         "agent" => acts::agent(rest),
         "threads" => acts::threads(),
         "hook" => hook::run(rest),
+        "spy" => spy::run(rest),
         "as" => launch::run(rest),
         "resctrl" => resctrl::run(rest),
         _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),
