@@ -228,6 +228,10 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
                 }
                 libc::EPERM => " (a flag that it has cannot be taken away in a user namespace)",
                 libc::EINVAL if stage == Stage::Remount => " (nothing is mounted there?)",
+                libc::ENOSYS => " (it needs Linux 5.12)",
+                libc::EBUSY if stage == Stage::MountFlags => {
+                    " (before Linux 5.12 a mount below it that another one covers cannot be reached)"
+                }
                 _ => "",
             };
             let what = match stage {

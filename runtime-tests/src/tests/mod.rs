@@ -22,6 +22,7 @@ mod mounts_options;
 mod mounts_tmpfs;
 mod namespaces;
 mod net_devices;
+mod old_kernel;
 mod output;
 mod process;
 mod rdt;
@@ -65,4 +66,5 @@ pub const ALL: &[&[Test]] = &[
     killed::TESTS,
     security::TESTS,
     engines::TESTS,
+    old_kernel::TESTS,
 ];
