@@ -11,6 +11,7 @@ mod foreground;
 mod hooks;
 mod inheritance;
 mod killed;
+mod labels;
 mod lifecycle;
 mod locking;
 mod logs;
@@ -66,5 +67,6 @@ pub const ALL: &[&[Test]] = &[
     killed::TESTS,
     security::TESTS,
     engines::TESTS,
+    labels::TESTS,
     old_kernel::TESTS,
 ];

@@ -27,6 +27,14 @@ pub fn pretend() -> io::Result<()> {
         jump(libc::BPF_JGE, FIRST_NEWER, 0, 1),
         answer(libc::ENOSYS),
     ];
+    // FSCONFIG_SET_FD, which no file system had a use for (pidns of procfs: 6.17).
+    program.extend([
+        load(0),
+        jump(libc::BPF_JEQ, libc::SYS_fsconfig as u32, 0, 3),
+        load(16 + 8),
+        jump(libc::BPF_JEQ, 5, 0, 1),
+        answer(libc::EINVAL),
+    ]);
     for (call, argument, bits) in NEWER_FLAGS {
         // struct seccomp_data: number, architecture, instruction pointer, six arguments of eight bytes.
         let low_half = 16 + 8 * argument;
