@@ -263,7 +263,16 @@ fn on_a_kernel_like_5_10_no_descriptor_is_left_open(ctx: &Ctx) -> Outcome {
             "inheritance::preserve_fds_passes_that_many_on",
             "inheritance::descriptors_beyond_preserve_fds_do_not_leak",
         ],
-    )
+    )?;
+    // Above all that the stub itself has open, too.
+    let b = Bundle::new(ctx)?.args(&["/bin/probe", "facts"]);
+    b.write()?;
+    let high = ["bash", "-c", "exec 200</etc/passwd; exec \"$@\"", "bash"];
+    let run = b.verb("run", &[] as &[&str])?.within(&high);
+    let facts = crate::facts::Facts(serde_json::from_str(&run.run()?.ok()?.stdout)?);
+    let open = facts.0["descriptors"].as_object().because("descriptors")?;
+    check!(!open.contains_key("200"), "left open: {open:?}");
+    Ok(())
 }
 
 fn on_a_kernel_like_5_10_pid_namespaces_are_joined(ctx: &Ctx) -> Outcome {
