@@ -50,7 +50,9 @@ pub struct Context<'a> {
 pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> Step {
     for (index, plan) in plans.iter().enumerate() {
         let tree = c.trees.get_mut(index).and_then(Option::take);
-        if let (Some(tree), Some(flags), What::Bind { .. }) = (&tree, c.tree_propagation, &plan.what) {
+        if let (Some(tree), Some(flags), What::Bind { .. }) =
+            (&tree, c.tree_propagation, &plan.what)
+        {
             set_propagation(tree, flags).at_index(Stage::MountSource, index)?;
         }
         let one = One {

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 
 use super::mounts::attach;
-use crate::plan::options::{attr_of_flags, flags_of_attr};
+use crate::plan::options::attr_of_flags;
 use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_at_name};
@@ -111,7 +111,21 @@ fn flags(mount: BorrowedFd<'_>) -> Result<u64> {
 
 /// `MS_*` flags that say all that the attributes say: mount(2) keeps the old access time words if it hears none.
 fn attr_to_flags(attr: u64) -> u64 {
-    let flags = flags_of_attr(attr);
+    const NOSYMFOLLOW: u64 = 256;
+    const FLAGS: [u64; 8] = [
+        libc::MS_RDONLY,
+        libc::MS_NOSUID,
+        libc::MS_NODEV,
+        libc::MS_NOEXEC,
+        libc::MS_NODIRATIME,
+        libc::MS_NOATIME,
+        libc::MS_STRICTATIME,
+        NOSYMFOLLOW,
+    ];
+    let flags = FLAGS
+        .into_iter()
+        .filter(|&flag| attr & attr_of_flags(flag) != 0);
+    let flags = flags.fold(0, |all, flag| all | flag);
     if attr & libc::MOUNT_ATTR__ATIME == 0 {
         flags | libc::MS_RELATIME
     } else {
@@ -196,7 +210,7 @@ fn submounts(mountinfo: &[u8], top: u64) -> Option<Vec<(u64, CString)>> {
         let above = *above;
         next += 1;
         for (id, _, path) in lines.iter().filter(|(_, parent, _)| *parent == above) {
-            let path = path.strip_prefix(prefix.as_ref() as &[u8])?;
+            let path = path.strip_prefix(prefix)?;
             let path = path.strip_prefix(b"/").unwrap_or(path);
             found.push((*id, CString::new(path).ok()?));
         }
