@@ -64,6 +64,9 @@ impl<'a> Cmd<'a> {
         if ctx.pure_v2.load(Ordering::Relaxed) {
             launch.push("--cgroup2".to_string());
         }
+        if ctx.old_kernel.load(Ordering::Relaxed) {
+            launch.push("--old-kernel".to_string());
+        }
         let as_user = ctx
             .as_user
             .lock()

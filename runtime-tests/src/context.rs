@@ -27,6 +27,8 @@ pub struct Ctx {
     pub pure_v2: AtomicBool,
     /// What `probe as` does before it executes the runtime, when it is run by a user.
     pub as_user: Mutex<Vec<String>>,
+    /// Whether the runtime is started behind a filter that hides what came after Linux 5.10.
+    pub old_kernel: AtomicBool,
     counter: AtomicUsize,
     log: Mutex<Vec<String>>,
     created: Mutex<Vec<String>>,
@@ -47,6 +49,7 @@ impl Ctx {
             hierarchies: cgroups::hierarchies(),
             pure_v2: AtomicBool::new(false),
             as_user: Mutex::new(Vec::new()),
+            old_kernel: AtomicBool::new(false),
             counter: AtomicUsize::new(0),
             log: Mutex::new(Vec::new()),
             created: Mutex::new(Vec::new()),

@@ -49,7 +49,8 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                 _ => format!("/linux/{member}: cannot {what}: {why}"),
             }
         }
-        Stage::JoinPidNamespace => {
+        stage if is_of_pid_namespace(stage, index, plan, message.value) => {
+            let what = Stage::JoinPidNamespace.text();
             let join = plan.namespaces.join.iter();
             let (place, path) = join
                 .filter(|join| join.flag == libc::CLONE_NEWPID as u64)
@@ -186,6 +187,21 @@ fn hook_end(value: i32, detail: &str) -> String {
     }
 }
 
+/// Joining the pid namespace, or the first that fails in one that has ended: before Linux
+/// 6.17 a procfs of it is made by a process in it.
+fn is_of_pid_namespace(stage: Stage, index: usize, plan: &Plan, errno: i32) -> bool {
+    let joins = || {
+        let mut join = plan.namespaces.join.iter();
+        join.any(|join| join.flag == libc::CLONE_NEWPID as u64)
+    };
+    let proc = || {
+        let mount = plan.mounts.get(index);
+        mount.is_some_and(|mount| matches!(mount.what, What::Proc { .. }))
+    };
+    stage == Stage::JoinPidNamespace
+        || stage == Stage::Mount && errno == libc::ENOMEM && joins() && proc()
+}
+
 fn path_at(paths: &[std::ffi::CString], index: usize) -> String {
     paths
         .get(index)
@@ -232,6 +248,10 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
                 }
                 libc::EPERM => " (a flag that it has cannot be taken away in a user namespace)",
                 libc::EINVAL if stage == Stage::Remount => " (nothing is mounted there?)",
+                libc::ENOSYS => " (it needs Linux 5.12)",
+                libc::EBUSY if stage == Stage::MountFlags => {
+                    " (before Linux 5.12 a mount below it that another one covers cannot be reached)"
+                }
                 _ => "",
             };
             let what = match stage {

@@ -282,9 +282,12 @@ impl Init<'_> {
         let root = root.as_fd();
         // Modes are meant as they are written.
         rustix::process::umask(Mode::empty());
+        // Else what the container mounts in a volume would appear on the host.
+        let cut_off = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
         let mut context = rootfs::mounts::Context {
             root,
             trees: &mut self.trees,
+            tree_propagation: cut_off.then_some(root_plan.propagation),
             cgroup: &self.cgroup_mounts,
             namespaces: &plan.namespaces,
             mounts_cgroups: plan

@@ -83,9 +83,9 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
             } if needed => {
                 let failed = |errno| error(format!("/mounts/{index}/source"), source, errno);
                 let tree = open_source(source, *recursive, *link).map_err(failed)?;
-                if !gives_back {
+                if !gives_back && !user {
                     // Made here, it is a peer of the host's mount: what the container mounts
-                    // in it would appear on the host.
+                    // in it would appear on the host. (In a user namespace the init sees to it.)
                     set_propagation(&tree, plan.root.propagation).map_err(failed)?;
                 }
                 Some(tree)

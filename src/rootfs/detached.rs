@@ -9,8 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::mounts::set_attr;
 use crate::sys::Result;
 use crate::sys::fd::ShortLived;
+use crate::sys::mount::MountAttr;
 
 /// One option of a file system: a key and, for most, a value.
 pub type Setting<'s> = (&'s CStr, Option<&'s CStr>);
@@ -67,13 +69,21 @@ pub fn set(context: impl AsFd, key: &CStr, value: Option<&CStr>) -> Result<()> {
 /// The mount of a file system whose options are set.
 ///
 /// # Errors
-/// fsconfig(2), fsmount(2).
+/// fsconfig(2), fsmount(2), mount_setattr(2).
 pub fn mount_of(context: impl AsFd, attr: u64) -> Result<ShortLived> {
     create(context.as_fd(), attr).map(ShortLived::from)
 }
 
 fn create(context: BorrowedFd<'_>, attr: u64) -> Result<OwnedFd> {
     rustix::mount::fsconfig_create(context)?;
-    let attr = MountAttrFlags::from_bits_retain(attr as u32);
-    rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attr)
+    // fsmount takes it since Linux 5.14 only; old kernels know it in another form.
+    let late = attr & libc::MOUNT_ATTR_NOSYMFOLLOW;
+    let early = MountAttrFlags::from_bits_retain((attr & !late) as u32);
+    let mount = rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, early)?;
+    let late = MountAttr {
+        set: late,
+        ..MountAttr::default()
+    };
+    set_attr(&mount, false, &late)?;
+    Ok(mount)
 }

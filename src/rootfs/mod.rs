@@ -13,6 +13,7 @@ pub mod fallback;
 pub mod filesystem;
 pub mod masks;
 pub mod mounts;
+mod old_kernel;
 mod pivot;
 mod procfs;
 pub mod resolve;
@@ -42,11 +43,11 @@ pub fn open_root(
     tree: Option<OwnedFd>,
 ) -> Result<ShortLived, Failure> {
     change_root_propagation(propagation).at(Stage::Propagation)?;
+    old_kernel::namespace_is_private();
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let foreign = tree.is_some();
     let (tree, target) = match tree {
         Some(tree) => {
-            // A clone made outside this namespace still belongs to the host's peer groups.
-            set_propagation(&tree, propagation).at(Stage::Propagation)?;
             // The path itself may be closed to us; any directory serves to attach it.
             let target = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).at(Stage::Rootfs)?;
             (tree, target)
@@ -58,6 +59,10 @@ pub fn open_root(
     };
     let (tree, target) = (ShortLived::from(tree), ShortLived::from(target));
     attach(&tree, &target).at(Stage::Rootfs)?;
+    if foreign {
+        // A clone made outside this namespace still belongs to the host's peer groups.
+        set_propagation(&tree, propagation).at(Stage::Propagation)?;
+    }
     Ok(tree)
 }
 

@@ -14,7 +14,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::fallback::{self, Instead};
 use super::resolve::{self, Make};
-use super::{Procfs, cgroupfs, copy_up, filesystem};
+use super::{Procfs, cgroupfs, copy_up, filesystem, old_kernel};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{Filesystem, MountPlan, SourceLink, What};
 use crate::plan::namespaces::NamespacePlan;
@@ -31,6 +31,8 @@ pub struct Context<'a> {
     pub root: BorrowedFd<'a>,
     /// Mounts that the parent made, by index, where the init may not.
     pub trees: &'a mut [Option<OwnedFd>],
+    /// Propagation that these have to get: clones made outside this namespace belong to the host's peer groups.
+    pub tree_propagation: Option<u64>,
     /// What a cgroup mount consists of.
     pub cgroup: &'a CgroupMounts,
     /// The container's namespaces.
@@ -48,6 +50,11 @@ pub struct Context<'a> {
 pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> Step {
     for (index, plan) in plans.iter().enumerate() {
         let tree = c.trees.get_mut(index).and_then(Option::take);
+        if let (Some(tree), Some(flags), What::Bind { .. }) =
+            (&tree, c.tree_propagation, &plan.what)
+        {
+            set_propagation(tree, flags).at_index(Stage::MountSource, index)?;
+        }
         let one = One {
             index,
             plan,
@@ -376,28 +383,33 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     rustix::mount::move_mount(mount, c"", target, c"", flags)
 }
 
-/// mount_setattr, unless it would change nothing.
+/// mount_setattr, unless it would change nothing; what does the same on kernels without it.
 ///
 /// # Errors
-/// mount_setattr(2).
+/// mount_setattr(2), mount(2).
 pub fn set_attr(mount: impl AsFd, recursive: bool, attr: &MountAttr) -> Result<()> {
     if attr.is_empty() {
         Ok(())
     } else {
-        mount_setattr(mount.as_fd(), recursive, attr)
+        match mount_setattr(mount.as_fd(), recursive, attr) {
+            Err(errno) if old_kernel::is_old(errno, attr) => {
+                old_kernel::set_attr(mount.as_fd(), recursive, attr)
+            }
+            result => result,
+        }
     }
 }
 
 /// Changes propagation (`MS_SHARED` and so on, with `MS_REC`).
 ///
 /// # Errors
-/// mount_setattr(2).
+/// As [`set_attr`].
 pub fn set_propagation(mount: impl AsFd, flags: u64) -> Result<()> {
     let attr = MountAttr {
         propagation: flags & !libc::MS_REC,
         ..MountAttr::default()
     };
-    mount_setattr(mount.as_fd(), flags & libc::MS_REC != 0, &attr)
+    set_attr(mount, flags & libc::MS_REC != 0, &attr)
 }
 
 /// Mounts a new file system on the directory that `target` stands for.

@@ -5,10 +5,9 @@
 //! container has a procfs of its own on /proc, that very mount serves, so what is
 //! mounted inside it must not be entered ([`super::resolve::open_own`]; CVE-2025-52881).
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::DupFlags;
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -113,25 +112,28 @@ fn context_of(namespace: &OwnedFd) -> Result<ShortLived> {
     }
 }
 
-/// Before, a procfs shows the namespace of the process that opens it: a helper does
-/// that in there and is gone at once.
+/// Before, a procfs shows the namespace of the process that opens it: a helper's child
+/// does that in there and is gone at once. Neither comes back out: from a user namespace
+/// that was joined it could not.
 fn context_from_inside(namespace: &OwnedFd) -> Result<ShortLived> {
-    const OWN: &CStr = c"/proc/self/ns/pid";
-    let own = rustix::fs::openat(CWD, OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     // A number for the helper to put its descriptor at.
     let mut context = rustix::io::fcntl_dupfd_cloexec(namespace, 0)?;
-    setns(namespace.as_fd(), NEWPID)?;
-    let pidfd = match clone3_sharing_files() {
-        Ok(Cloned::Child) => {
-            let opened = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)
-                .and_then(|opened| rustix::io::dup3(&opened, &mut context, DupFlags::CLOEXEC));
-            exit_now(opened.map_or_else(Errno::raw_os_error, |()| 0))
-        }
-        Ok(Cloned::Parent { pidfd, .. }) => pidfd,
-        Err(errno) => {
-            setns(own.as_fd(), NEWPID)?;
-            return Err(errno);
-        }
+    let open = |context: &mut OwnedFd| {
+        let opened = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::io::dup3(&opened, context, DupFlags::CLOEXEC)
+    };
+    in_child(|| {
+        setns(namespace.as_fd(), NEWPID)?;
+        in_child(|| open(&mut context))
+    })?;
+    Ok(context.into())
+}
+
+/// What a child does that shares the descriptors; its errno is its exit code.
+fn in_child(act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let pidfd = match clone3_sharing_files()? {
+        Cloned::Child => exit_now(act().map_or_else(Errno::raw_os_error, |()| 0)),
+        Cloned::Parent { pidfd, .. } => pidfd,
     };
     let status = loop {
         match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
@@ -139,9 +141,8 @@ fn context_from_inside(namespace: &OwnedFd) -> Result<ShortLived> {
             result => break result?,
         }
     };
-    setns(own.as_fd(), NEWPID)?;
     match status.and_then(|status| status.exit_status()) {
-        Some(0) => Ok(context.into()),
+        Some(0) => Ok(()),
         Some(errno) => Err(Errno::from_raw_os_error(errno)),
         None => Err(Errno::SRCH),
     }

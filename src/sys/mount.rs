@@ -29,7 +29,7 @@ impl MountAttr {
 /// Changes the mount whose root `mount` is, with all below it if `recursive`.
 ///
 /// # Errors
-/// mount_setattr(2). `ENOSYS` before Linux 5.12.
+/// mount_setattr(2). `ENOSYS` before Linux 5.12, `EINVAL` for `nosymfollow` before 5.14.
 pub fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and `attr` has the size that is passed.
@@ -56,7 +56,8 @@ pub fn mount_here(fstype: &CStr, source: &CStr, flags: u64, data: &CStr) -> Resu
 }
 
 /// mount(2) on `name` in the current directory. Only for directories that the
-/// caller has just made itself in a file system that no one else can change.
+/// caller has just made itself in a file system that no one else can change, and for
+/// `.` and `/proc/self/fd/N`.
 ///
 /// # Errors
 /// mount(2).

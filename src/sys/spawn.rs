@@ -59,12 +59,7 @@ pub fn spawn(
                 libc::dup2(stdin.as_raw_fd(), 0);
                 libc::dup2(stderr.as_raw_fd(), 1);
                 libc::dup2(stderr.as_raw_fd(), 2);
-                libc::syscall(
-                    libc::SYS_close_range,
-                    3,
-                    u32::MAX,
-                    libc::CLOSE_RANGE_CLOEXEC,
-                );
+                libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
                 libc::execve(path, argv.as_ptr(), envp);
                 let record = [0u8, *libc::__errno_location() as u8];
                 libc::write(2, record.as_ptr().cast(), record.len());

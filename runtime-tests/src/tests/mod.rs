@@ -14,6 +14,7 @@ mod hook_details;
 mod hooks;
 mod inheritance;
 mod killed;
+mod labels;
 mod lifecycle;
 mod locking;
 mod logs;
@@ -25,6 +26,7 @@ mod mounts_options;
 mod mounts_tmpfs;
 mod namespaces;
 mod net_devices;
+mod old_kernel;
 mod output;
 mod process;
 mod rdt;
@@ -84,4 +86,6 @@ pub const ALL: &[&[Test]] = &[
     cve::input::TESTS,
     cve::table::TESTS,
     engines::TESTS,
+    labels::TESTS,
+    old_kernel::TESTS,
 ];

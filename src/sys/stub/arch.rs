@@ -67,6 +67,7 @@ mod numbers {
     pub const NR_CLONE: usize = 56;
     pub const NR_EXECVE: usize = 59;
     pub const NR_KILL: usize = 62;
+    pub const NR_FCNTL: usize = 72;
     pub const NR_UMASK: usize = 95;
     pub const NR_SETSID: usize = 112;
     pub const NR_SETGROUPS: usize = 116;
@@ -93,6 +94,7 @@ mod numbers {
 #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod numbers {
     pub const NR_DUP3: usize = 24;
+    pub const NR_FCNTL: usize = 25;
     pub const NR_IOCTL: usize = 29;
     pub const NR_CLOSE: usize = 57;
     pub const NR_PIPE2: usize = 59;

@@ -86,7 +86,7 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8
         dup3(state as i32, 0);
         dup3(stderr[1], 1);
         dup3(stderr[1], 2);
-        close_range_cloexec(3);
+        close_range(3, u32::MAX, 0);
         let errno = -execve(c.at(hook.path), argv, envp);
         // The parent reads the errno from the exit code's place in stderr: a NUL cannot start a text.
         let record = [0u8, errno as u8];

@@ -146,8 +146,7 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
 }
 
 fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *const u8) -> ! {
-    // Before Linux 5.11 it cannot mark descriptors; then none may be given away.
-    c.check(close_range_cloexec(c.block.close_from), Stage::Descriptors);
+    c.check(hide_descriptors(&c), Stage::Descriptors);
     write_labels(&c);
     if c.proc_dir >= 0 {
         // No directory stays open while this waits among the container's processes.
@@ -186,6 +185,31 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     }
     message.len = length as u32;
     c.fail_with(&mut message)
+}
+
+/// Marks every descriptor that the program does not get to be closed by execve.
+fn hide_descriptors(c: &Context) -> isize {
+    let mut from = c.block.close_from;
+    let marked = close_range(from, u32::MAX, CLOSE_RANGE_CLOEXEC);
+    if marked != -EINVAL {
+        return marked;
+    }
+    // Linux 5.9 and 5.10 can close, but not mark: all but those needed here, which are marked.
+    let needed = [c.channel, c.fifo, c.proc_dir, c.pid_namespace];
+    loop {
+        let next = needed.into_iter().filter(|&fd| fd >= from as i32).min();
+        let Some(fd) = next else {
+            return close_range(from, u32::MAX, 0);
+        };
+        let mut result = set_cloexec(fd);
+        if result == 0 && fd as u32 > from {
+            result = close_range(from, fd as u32 - 1, 0);
+        }
+        if result < 0 {
+            return result;
+        }
+        from = fd as u32 + 1;
+    }
 }
 
 /// Goes on as a sibling in the pid namespace; the process that was here ends.

@@ -29,7 +29,9 @@ pub const ETIMEDOUT: i32 = 110;
 pub const RESOLVE_NO_XDEV: u64 = 1;
 pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
 pub const RESOLVE_BENEATH: u64 = 8;
-const CLOSE_RANGE_CLOEXEC: usize = 4;
+pub const CLOSE_RANGE_CLOEXEC: usize = 4;
+const F_SETFD: usize = 2;
+const FD_CLOEXEC: usize = 1;
 const PROT_READ_WRITE: usize = 3;
 const MAP_PRIVATE: usize = 2;
 const SECCOMP_SET_MODE_FILTER: usize = 1;
@@ -119,18 +121,12 @@ pub fn prctl(option: usize, a: usize, b: usize) -> isize {
     syscall(NR_PRCTL, [option, a, b, 0, 0, 0])
 }
 
-pub fn close_range_cloexec(from: u32) -> isize {
-    syscall(
-        NR_CLOSE_RANGE,
-        [
-            from as usize,
-            u32::MAX as usize,
-            CLOSE_RANGE_CLOEXEC,
-            0,
-            0,
-            0,
-        ],
-    )
+pub fn close_range(from: u32, to: u32, flags: usize) -> isize {
+    syscall(NR_CLOSE_RANGE, [from as usize, to as usize, flags, 0, 0, 0])
+}
+
+pub fn set_cloexec(fd: i32) -> isize {
+    syscall(NR_FCNTL, [fd as usize, F_SETFD, FD_CLOEXEC, 0, 0, 0])
 }
 
 pub fn sched_setattr(attr: &[u64; 7]) -> isize {

@@ -1,8 +1,8 @@
-//! `probe as [--cgroup2] [--files DIR] [--join CGROUP] [--user ID] [--groups N,N]
+//! `probe as [--cgroup2] [--old-kernel] [--files DIR] [--join CGROUP] [--user ID] [--groups N,N]
 //! [--umask OCTAL] [--ignore N] [--block N] [--ambient] [--] COMMAND...`: changes itself as asked, then executes the command; so tests
 //! start the runtime from surroundings that must not leak into a container.
 
-use crate::raw;
+use crate::{old_kernel, raw};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
@@ -18,6 +18,7 @@ pub fn run(args: &[&str]) -> io::Result<()> {
     while let Some(&arg) = args.next() {
         match arg {
             "--cgroup2" => pure_cgroup2()?,
+            "--old-kernel" => old_kernel::pretend()?,
             "--files" => {
                 own_files(args.next().ok_or_else(|| bad(arg))?)?;
             }

@@ -8,6 +8,7 @@ mod acts;
 mod facts;
 mod hook;
 mod launch;
+mod old_kernel;
 mod raw;
 mod resctrl;
 mod spy;
