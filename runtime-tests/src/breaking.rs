@@ -144,12 +144,7 @@ const STRINGS: [&str; 40] = [
 const LENGTHS: [usize; 10] = [64, 65, 255, 256, 1024, 4095, 4096, 5000, 65_536, 140_000];
 
 /// Breaks `config` at one place; `longest` bounds what is put in. What was done, for people.
-pub fn break_one(
-    config: &mut Value,
-    random: &mut Random,
-    words: &Words,
-    longest: usize,
-) -> String {
+pub fn break_one(config: &mut Value, random: &mut Random, words: &Words, longest: usize) -> String {
     let pointer = place(config, random);
     let donor = {
         let from = place(config, random);
@@ -229,7 +224,11 @@ fn change(
             let name = random.pick(&words.names).clone();
             Value::Object(Map::from_iter([(name, target.take())]))
         }
-        3 => deep(*random.pick(&[3, 60, 126, 127, 128, 129, 200, 2000]), random, longest),
+        3 => deep(
+            *random.pick(&[3, 60, 126, 127, 128, 129, 200, 2000]),
+            random,
+            longest,
+        ),
         4 => json!(format!("{RAW}{}", random.pick(&RAW_TEXTS))),
         _ => any_value(random, words, longest),
     };
@@ -377,7 +376,11 @@ fn any_value(random: &mut Random, words: &Words, longest: usize) -> Value {
 fn deep(depth: usize, random: &mut Random, longest: usize) -> Value {
     let (open, close) = *random.pick(&[("[", "]"), ("{\"a\":", "}"), ("[{\"\":", "}]")]);
     let depth = depth.min(longest / (open.len() + close.len()));
-    json!(format!("{RAW}{}1{}", open.repeat(depth), close.repeat(depth)))
+    json!(format!(
+        "{RAW}{}1{}",
+        open.repeat(depth),
+        close.repeat(depth)
+    ))
 }
 
 fn short(text: &str) -> String {

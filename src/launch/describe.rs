@@ -159,7 +159,7 @@ pub fn late_failure(message: &Message) -> String {
                 hook_end(message.value, &detail)
             )
         }
-        Stage::Exec => program(&detail, message.value),
+        Stage::Exec => format!("/process/args/0: {}", program(&detail, message.value)),
         stage => format!("cannot {}: {}", stage.text(), errno_text(message.value)),
     }
 }
@@ -256,6 +256,9 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",
                 libc::EINVAL if user => {
                     " (an option that the file system does not take, or an id that is not mapped?)"
+                }
+                libc::EINVAL if matches!(mount.what, What::Bind { .. }) => {
+                    " (source and destination must both be directories or both be files)"
                 }
                 libc::EINVAL => " (an option that the file system does not take?)",
                 libc::EPERM if what == "proc" => {
