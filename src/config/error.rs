@@ -86,20 +86,26 @@ fn write_line(f: &mut fmt::Formatter<'_>, file: &str, pointer: &str, message: &s
     f.write_str(&for_people(message))
 }
 
-/// How much of a text is shown, in bytes.
+/// How much of a pointer or a message is shown, in bytes.
 const SHOWN: usize = 1200;
-/// How much of that is its end, which often says what is allowed.
-const SHOWN_OF_END: usize = 400;
 
 /// The text as [`printable`] has it, cut in its middle if it is long.
 fn for_people(text: &str) -> Cow<'_, str> {
-    let text = printable(text);
-    if text.len() <= SHOWN {
-        return text;
+    match printable(text) {
+        Cow::Borrowed(text) => shortened(text, SHOWN),
+        Cow::Owned(text) => shortened(&text, SHOWN).into_owned().into(),
+    }
+}
+
+/// The text, cut in its middle where it is longer than `most` bytes: the end often
+/// says why, or what is allowed.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
     }
     let whole = |at: &usize| text.is_char_boundary(*at);
-    let head = (0..=SHOWN - SHOWN_OF_END).rfind(whole).unwrap_or(0);
-    let tail = (text.len() - SHOWN_OF_END..text.len())
+    let head = (0..=most - most / 3).rfind(whole).unwrap_or(0);
+    let tail = (text.len() - most / 3..text.len())
         .find(whole)
         .unwrap_or(text.len());
     format!("{}…{}", &text[..head], &text[tail..]).into()

@@ -23,8 +23,11 @@ mod tree;
 mod verdicts;
 mod words;
 
-#[cfg(test)]
+// cargo-fuzz sets `fuzzing`: its target compares with the same second reading (fuzz/).
+#[cfg(any(test, fuzzing))]
 mod tests;
+#[cfg(fuzzing)]
+pub use tests::require_agreement;
 
 use std::fmt;
 
