@@ -122,10 +122,20 @@ fn configurations_that_are_broken_at_random(ctx: &Ctx) -> Outcome {
         match attempt(ctx, &apart, &config, random.one_in(2)) {
             Ok(true) => taken += 1,
             Ok(false) => {}
-            Err(stop) => failures.push(format!(
-                "BROKEN_SEED={seed}, {name} with {}: {stop}",
-                changes.join("; ")
-            )),
+            Err(stop) => {
+                let text: String = stop.to_string().chars().take(600).collect();
+                failures.push(format!(
+                    "BROKEN_SEED={seed}, {name} with {}: {text}",
+                    changes.join("; ")
+                ));
+                // So that the next case starts clean; what this misses stays a failure.
+                for entry in fs::read_dir(ctx.state_root())? {
+                    let id = entry?.file_name().to_string_lossy().into_owned();
+                    ctx.rt(&["delete", "--force", &id])
+                        .within(&["timeout", STUCK])
+                        .run()?;
+                }
+            }
         }
         if failures.len() >= 20 {
             break;
