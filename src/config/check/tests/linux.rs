@@ -496,3 +496,9 @@ fn a_user_that_is_absent_and_not_mapped_is_named_where_it_is_missing() {
     assert_eq!(error.pointer, "/process/user", "{error}");
     assert!(error.message.contains("user 0 is not mapped"), "{error}");
 }
+
+#[test]
+fn a_cgroups_path_with_a_line_break_is_refused_before_the_kernel_does() {
+    let error = outcome(&[("/linux/cgroupsPath", json!("/two\nlines"))]).unwrap_err();
+    assert_eq!(error.pointer, "/linux/cgroupsPath", "{error}");
+}
