@@ -191,7 +191,8 @@ fn attempt(ctx: &Ctx, apart: &Apart, config: &Value, start: bool) -> Outcome<boo
     let log = log.to_string_lossy();
 
     let create = ctx
-        .rt(&["create", "--bundle", &dir, &id])
+        // Its keys would count for some minutes against the quota of a mapped user.
+        .rt(&["create", "--no-new-keyring", "--bundle", &dir, &id])
         .global(&["--log", &log]);
     let output = create.within(&apart.wrapper()).run()?;
     let taken = output.code == 0;
