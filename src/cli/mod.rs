@@ -23,9 +23,6 @@ use args::{Invocation, Usage, Verb};
 
 use crate::config::shortened;
 
-/// How much of an error is shown, in bytes. Paths of the kernel fit, and a hook's output.
-const ERROR_MAX: usize = 8000;
-
 /// Runs one command line; gives the exit code. Every error has been reported.
 pub fn main(argv: Vec<OsString>) -> u8 {
     let invocation = match args::parse(argv.into_iter()) {
@@ -45,7 +42,7 @@ pub fn main(argv: Vec<OsString>) -> u8 {
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| {
-        log::fatal(&shortened(&format!("{error:#}"), ERROR_MAX));
+        log::fatal(&shortened(&format!("{error:#}"), log::SHOWN_MAX));
         1
     })
 }
