@@ -6,6 +6,7 @@
 //! of any runtime's source. See `options` for the command line, `isolate` for
 //! what surrounds each test, `leaks` for what is checked after each.
 
+mod breaking;
 mod bundle;
 mod cgroups;
 mod command;

@@ -200,7 +200,10 @@ impl Cgroup {
         match levels::mkdir(root, path, made) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            Err(errno) => Err(CgroupError::kernel("create", self.shown(path), errno)),
+            Err(errno) => {
+                let error = CgroupError::kernel("create", self.shown(path), errno);
+                Err(error.at("/linux/cgroupsPath"))
+            }
         }
     }
 

@@ -59,11 +59,10 @@ fn make(
 ) -> Result<(), CgroupError> {
     match mkdir(root, level, made) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(CgroupError::kernel(
-            "create",
-            format!("{shown}/{level}"),
-            errno,
-        )),
+        Err(errno) => {
+            let error = CgroupError::kernel("create", format!("{shown}/{level}"), errno);
+            Err(error.at("/linux/cgroupsPath"))
+        }
     }
 }
 

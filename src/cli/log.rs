@@ -18,6 +18,7 @@ use log::{Level, Log, Metadata, Record};
 
 use super::args::{Global, LogFormat};
 use super::time;
+use crate::config::{is_printable, printable, shortened};
 
 /// `--log` names something that cannot be written to.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ pub fn errno_text(error: &io::Error) -> String {
         .unwrap_or_default()
         .to_lowercase()
 }
+
+/// How much of an error is shown, in bytes. Paths of the kernel fit, and a hook's output.
+pub const SHOWN_MAX: usize = 8000;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -108,7 +112,7 @@ pub fn usage_error(global: &Global, message: &str) {
 
 /// Standard error may be closed or full: there is nobody left to tell.
 fn print_line(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all(format!("{}\n", for_people(line)).as_bytes());
 }
 
 /// Opens the file of `--log`: `PATH` or, as crun writes it, `file:PATH`. runc
@@ -183,8 +187,14 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
+/// One line that can be shown, and read: the escapes count.
+fn for_people(message: &str) -> String {
+    shortened(&printable(message), SHOWN_MAX).into_owned()
+}
+
 /// What a person at a terminal gets.
 fn plain_line(level: Level, message: &str) -> String {
+    let message = for_people(message);
     match level {
         Level::Error => format!("corten: {message}\n"),
         _ => format!("corten: {}: {message}\n", level_name(level)),
@@ -244,12 +254,6 @@ fn quoted(text: &str) -> String {
     result
 }
 
-/// Not control, no space but the usual one, no invisible format character.
-fn is_printable(c: char) -> bool {
-    let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -279,6 +283,18 @@ mod tests {
                 format!("time=\"2026-11-21T11:00:00Z\" level=error msg={shown}\n")
             );
         }
+    }
+
+    #[test]
+    fn a_terminal_gets_one_line_without_control_characters() {
+        let line = plain_line(Level::Error, "no such file: /a\n\u{1b}[31mb");
+        assert_eq!(line, "corten: no such file: /a\\n\\u{1b}[31mb\n");
+    }
+
+    #[test]
+    fn escapes_do_not_make_a_line_longer_than_it_may_be() {
+        let line = plain_line(Level::Error, &"\u{1}".repeat(SHOWN_MAX));
+        assert!(line.len() < SHOWN_MAX + 100, "{} bytes", line.len());
     }
 
     #[test]

@@ -21,6 +21,8 @@ use std::ffi::OsString;
 use anyhow::Result;
 use args::{Invocation, Usage, Verb};
 
+use crate::config::shortened;
+
 /// Runs one command line; gives the exit code. Every error has been reported.
 pub fn main(argv: Vec<OsString>) -> u8 {
     let invocation = match args::parse(argv.into_iter()) {
@@ -40,7 +42,7 @@ pub fn main(argv: Vec<OsString>) -> u8 {
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| {
-        log::fatal(&format!("{error:#}"));
+        log::fatal(&shortened(&format!("{error:#}"), log::SHOWN_MAX));
         1
     })
 }

@@ -168,7 +168,12 @@ fn check_linux(
     sysctl::check(&at.member("sysctl"), &linux.sysctl, namespaces)?;
     resources::check(&at.member("resources"), &linux.resources)?;
     if let Some(path) = &linux.cgroups_path {
-        paths::refuse_parent(&at.member("cgroupsPath"), "the cgroup's path", path)?;
+        let place = at.member("cgroupsPath");
+        paths::refuse_parent(&place, "the cgroup's path", path)?;
+        // The kernel's cgroup_mkdir: such names could not be told apart in /proc/PID/cgroup.
+        if path.contains('\n') {
+            return Err(place.error("the cgroup's path has a line break in it"));
+        }
     }
     if let Some(word) = &linux.rootfs_propagation {
         let place = at.member("rootfsPropagation");

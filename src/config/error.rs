@@ -1,6 +1,7 @@
 //! What `config` reports: errors and warnings about the text, and failures to
 //! read the file. Each displays as one line.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use rustix::io::Errno;
@@ -74,26 +75,64 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Writes `file: pointer: message`. Names of members come from the file, so
-/// that characters which would break the line are escaped.
+/// Writes `file: pointer: message`. Names of members and values come from the
+/// file, so that characters which would break the line are escaped, and long
+/// texts are cut.
 fn write_line(f: &mut fmt::Formatter<'_>, file: &str, pointer: &str, message: &str) -> fmt::Result {
     write!(f, "{file}: ")?;
     if !pointer.is_empty() {
-        write_printable(f, pointer)?;
-        f.write_str(": ")?;
+        write!(f, "{}: ", for_people(pointer))?;
     }
-    write_printable(f, message)
+    f.write_str(&for_people(message))
 }
 
-fn write_printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+/// How much of a pointer or a message is shown, in bytes.
+const SHOWN: usize = 1200;
+
+/// The text as [`printable`] has it, cut in its middle if it is long.
+fn for_people(text: &str) -> Cow<'_, str> {
+    match printable(text) {
+        Cow::Borrowed(text) => shortened(text, SHOWN),
+        Cow::Owned(text) => shortened(&text, SHOWN).into_owned().into(),
+    }
+}
+
+/// The text, cut in its middle where it is longer than `most` bytes: the end often
+/// says why, or what is allowed.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return text.into();
+    }
+    let whole = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=most - most / 3).rfind(whole).unwrap_or(0);
+    let tail = (text.len() - most / 3..text.len())
+        .find(whole)
+        .unwrap_or(text.len());
+    format!("{}…{}", &text[..head], &text[tail..]).into()
+}
+
+/// The text with an escape for each character that does not print, so that a
+/// text from a container can neither break or forge a line nor hide in it.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_printable) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if character.is_control() {
-            write!(f, "{}", character.escape_default())?;
+        if is_printable(character) {
+            escaped.push(character);
         } else {
-            fmt::Write::write_char(f, character)?;
+            escaped.extend(character.escape_default());
         }
     }
-    Ok(())
+    escaped.into()
+}
+
+/// Not control, no space but the usual one, no invisible format character (such
+/// as change the direction of what follows).
+pub fn is_printable(c: char) -> bool {
+    let invisible = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    c == ' ' || !(c.is_control() || c.is_whitespace() || invisible)
 }
 
 /// Why a configuration file could not be read.
@@ -170,5 +209,26 @@ mod tests {
         let error = ConfigError::new("/annotations/a\nb", "bad\r\u{1b}[0m");
         let line = error.to_string();
         assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+
+    #[test]
+    fn invisible_and_reversing_characters_are_shown_as_escapes() {
+        let error = ConfigError::new("/annotations/a\u{2028}b", "bad \u{202e}gnp.exe");
+        assert_eq!(
+            error.to_string(),
+            "config.json: /annotations/a\\u{2028}b: bad \\u{202e}gnp.exe"
+        );
+    }
+
+    #[test]
+    fn a_long_text_is_cut_in_its_middle() {
+        let long = "é".repeat(100_000);
+        let error = ConfigError::new(format!("/{long}"), format!("\"{long}\" is no type"));
+        let line = error.to_string();
+        assert!(line.len() < 3000, "{} bytes", line.len());
+        assert!(line.contains("é…é"), "{line}");
+        assert!(line.ends_with("é\" is no type"), "{line}");
+        let short = ConfigError::new("", "x".repeat(SHOWN));
+        assert!(!short.to_string().contains('…'));
     }
 }

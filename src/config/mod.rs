@@ -21,7 +21,9 @@ pub mod sysctl;
 mod text;
 
 pub use check::{check, check_process};
-pub use error::{ConfigError, ReadError, ReadErrorKind, Warning};
+pub use error::{
+    ConfigError, ReadError, ReadErrorKind, Warning, is_printable, printable, shortened,
+};
 pub use load::{MAX_SIZE, parse, parse_process, read};
 pub use place::Place;
 pub use spec::{Process, Spec};

@@ -151,6 +151,37 @@ pub fn instead(message: &Message, plan: &Plan) -> String {
     }
 }
 
+/// The words for an init that died without any, by `signal` or by itself.
+pub fn silent_death(signal: Option<i32>, spec: &Spec<'_>) -> String {
+    let linux = spec.linux.as_ref();
+    let filtered = linux.is_some_and(|linux| linux.seccomp.is_some());
+    let (place, hint) = match signal {
+        // Without a word and without a signal: not even that was let through.
+        Some(libc::SIGSYS | libc::SIGILL | libc::SIGTRAP) | None if filtered => (
+            "/linux/seccomp: ",
+            " (does the seccomp profile allow what every program needs: execve, openat, read, \
+             write, close, exit_group?)",
+        ),
+        Some(libc::SIGKILL) if linux.is_some_and(|l| l.resources.memory.is_some()) => (
+            "/linux/resources/memory: ",
+            " (is the memory limit too low?)",
+        ),
+        Some(libc::SIGKILL | libc::SIGXCPU | libc::SIGXFSZ | libc::SIGSEGV) => {
+            let limited = spec.process.as_ref().is_some_and(|p| !p.rlimits.is_empty());
+            match limited {
+                true => ("/process/rlimits: ", " (is a limit too low?)"),
+                false => ("", ""),
+            }
+        }
+        _ => ("", ""),
+    };
+    let by = match signal {
+        Some(signal) => format!(": killed by signal {signal}"),
+        None => String::new(),
+    };
+    format!("{place}the container's init died while it was set up{by}{hint}")
+}
+
 /// The words for what the stub told through the exec fifo, where there is no
 /// config.json to look at.
 pub fn late_failure(message: &Message) -> String {
@@ -164,7 +195,7 @@ pub fn late_failure(message: &Message) -> String {
                 hook_end(message.value, &detail)
             )
         }
-        Stage::Exec => program(&detail, message.value),
+        Stage::Exec => format!("/process/args/0: {}", program(&detail, message.value)),
         stage => format!("cannot {}: {}", stage.text(), errno_text(message.value)),
     }
 }
@@ -280,6 +311,9 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",
                 libc::EINVAL if user => {
                     " (an option that the file system does not take, or an id that is not mapped?)"
+                }
+                libc::EINVAL if matches!(mount.what, What::Bind { .. }) => {
+                    " (source and destination must both be directories or both be files)"
                 }
                 libc::EINVAL => " (an option that the file system does not take?)",
                 libc::EPERM if what == "proc" => {

@@ -19,7 +19,7 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
                 .first()
                 .map(|a| a.to_string_lossy())
                 .unwrap_or_default();
-            program(&name, message.value)
+            format!("/process/args/0: {}", program(&name, message.value))
         }
         Stage::Affinity => {
             let hint = match message.value {

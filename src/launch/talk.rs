@@ -142,17 +142,9 @@ impl Attempt<'_> {
         }
         let (_, pidfd) = self.child()?;
         let status = waitid_exited(pidfd).doing("wait for the init", "")?;
-        let hint = match status.and_then(|s| s.terminating_signal()) {
-            Some(libc::SIGKILL) => ": killed by signal 9 (is the memory limit too low?)".to_owned(),
-            Some(libc::SIGSYS) => {
-                ": killed by signal 31 (does the seccomp profile allow execve, openat and write?)"
-                    .to_owned()
-            }
-            Some(signal) => format!(": killed by signal {signal}"),
-            None => String::new(),
-        };
-        Err(LaunchError::Init(format!(
-            "the container's init died while it was set up{hint}"
+        Err(LaunchError::Init(describe::silent_death(
+            status.and_then(|s| s.terminating_signal()),
+            self.spec,
         )))
     }
 

@@ -7,6 +7,8 @@
 pub mod cgroup;
 pub mod devices;
 pub mod idmap;
+#[cfg(test)]
+mod long_lists;
 pub mod mounts;
 pub mod namespaces;
 pub mod network;

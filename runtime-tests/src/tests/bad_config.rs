@@ -4,7 +4,7 @@ use super::bad_input::{all_refused, case};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::Outcome;
-use crate::tests;
+use crate::{check, tests};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -18,6 +18,9 @@ tests!("bad_config":
     mounts_inside_proc,
     sysctls_that_do_not_belong_to_the_container,
     seccomp_profiles_that_make_no_sense,
+    seccomp_profiles_that_refuse_even_the_end,
+    seccomp_profiles_that_interrupt_every_read,
+    seccomp_profiles_that_refuse_to_wait_for_a_hook,
     devices_that_do_not_fit,
     hooks_that_do_not_fit,
     strings_with_a_null_byte,
@@ -318,6 +321,63 @@ fn seccomp_profiles_that_make_no_sense(ctx: &Ctx) -> Outcome {
             ),
         ],
     )
+}
+
+/// A filter that holds and refuses every call, exit_group too: the init spun for ever, and
+/// `create` with it. (Found by `broken::`, seed 100654.)
+fn seccomp_profiles_that_refuse_even_the_end(ctx: &Ctx) -> Outcome {
+    let mut wrong = Vec::new();
+    for errno in [0, 1, 4, 38] {
+        for no_new_privileges in [false, true] {
+            let profile = json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno});
+            let b = Bundle::new(ctx)?
+                .set("/process/noNewPrivileges", no_new_privileges)
+                .set("/linux/seccomp", profile);
+            let refused = b
+                .verb::<&str>("create", &[])?
+                .within(&["timeout", "10"])
+                .run()?
+                .refused()
+                .and_then(|output| output.says(&["/linux/seccomp"]));
+            if let Err(stop) = refused {
+                wrong.push(format!("errno {errno}, {no_new_privileges}: {stop}"));
+                ctx.rt(&["delete", "--force", &b.id]).run()?;
+            }
+        }
+    }
+    check!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ctx.nothing_left()
+}
+
+/// `create` succeeds and `start` comes to an end: the wait for it is one read after another
+/// only while that helps.
+fn seccomp_profiles_that_interrupt_every_read(ctx: &Ctx) -> Outcome {
+    let rule = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4});
+    let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let b = Bundle::new(ctx)?.set("/linux/seccomp", profile);
+    let c = b.create()?;
+    let start = ctx.rt(&["start", &c.id]).within(&["timeout", "10"]);
+    let output = start.run()?;
+    check!(output.code == 1, "start ends with {}", output.code);
+    c.delete_force()?.ok()?;
+    ctx.nothing_left()
+}
+
+fn seccomp_profiles_that_refuse_to_wait_for_a_hook(ctx: &Ctx) -> Outcome {
+    let hook = json!([{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 3}]);
+    for errno in [1, 4] {
+        let rule = json!({"names": ["ppoll"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno});
+        let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+        let b = Bundle::new(ctx)?
+            .set("/hooks/startContainer", hook.clone())
+            .set("/linux/seccomp", profile);
+        let c = b.create()?;
+        let start = ctx.rt(&["start", &c.id]).within(&["timeout", "10"]);
+        start.run()?.refused()?.says(&["/hooks/startContainer/0"])?;
+        c.delete_force()?.ok()?;
+        ctx.nothing_left()?;
+    }
+    Ok(())
 }
 
 fn devices_that_do_not_fit(ctx: &Ctx) -> Outcome {

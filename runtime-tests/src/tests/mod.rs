@@ -2,6 +2,7 @@
 
 mod bad_config;
 mod bad_input;
+mod broken;
 mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
@@ -70,6 +71,7 @@ pub const ALL: &[&[Test]] = &[
     cgroup_v2::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,
+    broken::TESTS,
     output::TESTS,
     logs::TESTS,
     locking::TESTS,

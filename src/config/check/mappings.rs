@@ -115,8 +115,11 @@ pub(super) fn check_user(
     };
     let uids = &linux.uid_mappings;
     let gids = &linux.gid_mappings;
-    require(at.member("uid"), "user", user.uid, uids, "uidMappings")?;
-    require(at.member("gid"), "group", user.gid, gids, "gidMappings")?;
+    // Without a user, and perhaps without its object, it is root.
+    let absent = *user == User::default();
+    let place = |name| if absent { *at } else { at.member(name) };
+    require(place("uid"), "user", user.uid, uids, "uidMappings")?;
+    require(place("gid"), "group", user.gid, gids, "gidMappings")?;
     let groups = at.member("additionalGids");
     for (index, gid) in user.additional_gids.iter().enumerate() {
         require(groups.element(index), "group", *gid, gids, "gidMappings")?;

@@ -23,8 +23,11 @@ mod tree;
 mod verdicts;
 mod words;
 
-#[cfg(test)]
+// cargo-fuzz sets `fuzzing`: its target compares with the same second reading (fuzz/).
+#[cfg(any(test, fuzzing))]
 mod tests;
+#[cfg(fuzzing)]
+pub use tests::require_agreement;
 
 use std::fmt;
 
@@ -35,7 +38,11 @@ use chain::Placer;
 use profile::Profile;
 use verdicts::{Chains, Named, Run, Verdict};
 
+use crate::config::shortened;
 use crate::config::spec::Seccomp;
+
+/// How much of a name is shown, in bytes.
+const NAME_SHOWN: usize = 60;
 
 /// One instruction of classic BPF, `struct sock_filter` of linux/filter.h.
 #[repr(C)]
@@ -199,7 +206,8 @@ fn look_up(profile: &Profile<'_>) -> (Vec<Named>, Vec<String>) {
             match arch::find(name) {
                 Some(row) => named.push(Named { rule, row }),
                 None => warnings.push(format!(
-                    "unknown system call {name:?} ignored (/linux/seccomp/syscalls/{rule}/names/{at})"
+                    "unknown system call {:?} ignored (/linux/seccomp/syscalls/{rule}/names/{at})",
+                    shortened(name, NAME_SHOWN)
                 )),
             }
         }

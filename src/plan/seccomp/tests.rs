@@ -1,6 +1,8 @@
 //! Differential tests: the compiled program, run by an interpreter of BPF, against a second
 //! reading of the section; and tests of single promises (meaning, errors).
 
+#![cfg_attr(not(test), allow(dead_code, unused_imports))]
+
 mod errors;
 mod machine;
 mod meaning;
@@ -74,6 +76,28 @@ fn compare(section: &Seccomp<'_>, native: Arch, random: &mut Random, what: &str)
         }
     }
     points
+}
+
+/// Compares program and oracle for calls as the kernel gives them to the filter: number,
+/// architecture, arguments. Sections that do not compile are none to compare.
+#[cfg(fuzzing)]
+pub fn require_agreement(section: &Seccomp<'_>, native: Arch, calls: &[(u32, u32, [u64; 6])]) {
+    let Ok(program) = compile(section, native) else {
+        return;
+    };
+    if program.insns.is_empty() {
+        return;
+    }
+    verify(&program.insns);
+    let oracle = Oracle::new(section, native);
+    for &(nr, arch, args) in calls {
+        let data = Data { nr, arch, args };
+        let (found, expected) = (
+            run(&program.insns, &data).0,
+            oracle.view(nr, arch).verdict(&data),
+        );
+        assert_eq!(found, expected, "{native:?}: {data:#x?}\n{section:#?}");
+    }
 }
 
 /// The value, or one that differs from it a little or in its high word.

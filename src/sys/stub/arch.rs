@@ -53,6 +53,20 @@ pub fn syscall(number: usize, a: [usize; 6]) -> isize {
     result
 }
 
+/// An instruction that the processor refuses: the kernel ends the process with a signal,
+/// whatever its filter says.
+pub fn fault() -> ! {
+    // SAFETY: execution does not go on after it.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        core::arch::asm!("ud2", options(noreturn));
+        #[cfg(target_arch = "aarch64")]
+        core::arch::asm!("udf #0", options(noreturn));
+        #[cfg(target_arch = "riscv64")]
+        core::arch::asm!("unimp", options(noreturn));
+    }
+}
+
 /// Numbers of arch/x86/entry/syscalls/syscall_64.tbl.
 #[cfg(target_arch = "x86_64")]
 mod numbers {

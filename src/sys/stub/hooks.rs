@@ -107,6 +107,7 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8
         now_ms() + hook.timeout_ms
     };
     let mut timed_out = false;
+    let mut tries = 0;
     loop {
         let mut fds = [
             PollFd {
@@ -126,8 +127,14 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8
             (deadline - now_ms()).max(0)
         };
         let ready = poll(&mut fds, left);
-        if ready == -EINTR {
-            continue;
+        if ready < 0 {
+            if interrupted(ready, &mut tries) {
+                continue;
+            }
+            // The seccomp filter, which holds for hooks too, refuses to wait.
+            kill_group(pid);
+            message.value = -ready as i32;
+            c.fail_with(&mut message);
         }
         if fds[1].revents != 0 {
             let mut spill = [0u8; 256];
@@ -140,7 +147,8 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8
             if got > 0 && room > 0 {
                 used += got as usize;
             }
-            if got == 0 {
+            // At its end, or where the filter refuses to read.
+            if got <= 0 {
                 close(stderr[0]);
                 stderr[0] = -1;
             }

@@ -242,10 +242,11 @@ fn enter_pid_namespace(c: &Context) {
 /// why not.
 fn wait_for_start(c: &Context) -> i32 {
     let mut byte = 0u8;
+    let mut tries = 0;
     loop {
         match read(c.fifo, &raw mut byte, 1) {
             1 => return c.fifo,
-            result if result == -EINTR => {}
+            result if interrupted(result, &mut tries) => {}
             result => c.fail(Stage::Fifo, 0, -result as i32),
         }
     }

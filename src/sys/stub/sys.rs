@@ -75,10 +75,21 @@ pub fn reset_signals(mask: u64) {
     }
 }
 
+/// Ends the process. Where the seccomp filter refuses even that, by a fault: to ask again
+/// and again would hang whoever waits.
 pub fn exit(code: usize) -> ! {
-    loop {
-        syscall(NR_EXIT_GROUP, [code, 0, 0, 0, 0, 0]);
-    }
+    syscall(NR_EXIT_GROUP, [code, 0, 0, 0, 0, 0]);
+    fault()
+}
+
+/// How often a call is made again after EINTR. No signal is handled here, so once would do;
+/// but a seccomp filter can answer it always.
+const INTERRUPTIONS_MAX: u32 = 1000;
+
+/// Whether a call with this result is to be made again; `tries` counts them.
+pub fn interrupted(result: isize, tries: &mut u32) -> bool {
+    *tries += 1;
+    result == -EINTR && *tries <= INTERRUPTIONS_MAX
 }
 
 pub fn read(fd: i32, buffer: *mut u8, length: usize) -> isize {
@@ -256,6 +267,7 @@ pub fn join_pid_namespace(fd: i32) -> isize {
 /// Waits for the child and gives its wait status: (code, status) of siginfo.
 pub fn wait_for(pidfd: i32) -> (i32, i32) {
     let mut info = [0i32; 32];
+    let mut tries = 0;
     loop {
         let result = syscall(
             NR_WAITID,
@@ -268,7 +280,7 @@ pub fn wait_for(pidfd: i32) -> (i32, i32) {
                 0,
             ],
         );
-        if result != -EINTR {
+        if !interrupted(result, &mut tries) {
             // si_code is the third int, si_status the sixth after the padding of the union.
             return (info[2], info[6]);
         }

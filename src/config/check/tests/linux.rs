@@ -487,3 +487,18 @@ fn classes_of_service_are_directory_names() {
         ),
     ]);
 }
+
+#[test]
+fn a_user_that_is_absent_and_not_mapped_is_named_where_it_is_missing() {
+    let mut changes = user_namespace(map(&[(1, 1000, 10)]));
+    changes.push(("/process/user", json!(null)));
+    let error = outcome(&changes).unwrap_err();
+    assert_eq!(error.pointer, "/process/user", "{error}");
+    assert!(error.message.contains("user 0 is not mapped"), "{error}");
+}
+
+#[test]
+fn a_cgroups_path_with_a_line_break_is_refused_before_the_kernel_does() {
+    let error = outcome(&[("/linux/cgroupsPath", json!("/two\nlines"))]).unwrap_err();
+    assert_eq!(error.pointer, "/linux/cgroupsPath", "{error}");
+}

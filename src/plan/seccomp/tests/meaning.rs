@@ -199,6 +199,17 @@ fn an_errno_where_none_is_taken_is_ignored() {
 }
 
 #[test]
+fn a_long_unknown_name_is_cut_in_its_warning() {
+    let name = "x".repeat(10_000);
+    let text = format!(
+        r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {{"names": ["{name}"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+    );
+    let warnings = program(&text, Arch::X86_64).warnings;
+    assert!(warnings[0].len() < 200, "{warnings:?}");
+}
+
+#[test]
 fn unknown_names_are_ignored_with_a_warning() {
     let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
         {"names": ["read", "frobnicate", "s390_runtime_instr"], "action": "SCMP_ACT_ALLOW"}]}"#;
