@@ -76,6 +76,12 @@ impl Cgroup {
             Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
                 error.hint("the value is out of range or more than the cgroup above has")
             }
+            Errno::INVAL if file.starts_with("cpu.rt_") => {
+                error.hint("the cgroups above have no such real-time bandwidth to give")
+            }
+            Errno::OPNOTSUPP if file.contains(".bfq.") => {
+                error.hint("the I/O scheduler of the device is not bfq")
+            }
             Errno::NODEV if names_device(file) => error.hint("there is no such device"),
             Errno::NOENT => error.hint("the kernel does not have this limit"),
             _ => error,

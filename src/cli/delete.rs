@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::args::{Delete, Global};
 use super::context;
 use crate::container::delete::DeleteError;
-use crate::container::{self, Id, State, Status, StoreError};
+use crate::container::{self, Id, StoreError};
 use crate::launch::hooks;
 
 /// Removes what is left of containers.
@@ -24,21 +24,10 @@ pub fn delete(global: &Global, args: &Delete) -> Result<()> {
             Err(DeleteError::Store(StoreError::Missing(_))) if args.force => {}
             result => {
                 if let Some(state) = result? {
-                    poststop(&state);
+                    hooks::poststop(&state);
                 }
             }
         }
     }
     Ok(())
-}
-
-/// Runs the poststop hooks. The spec: a failing one is a warning.
-pub fn poststop(state: &State) {
-    if state.poststop.is_empty() {
-        return;
-    }
-    let text = serde_json::to_vec(&state.for_hooks(Status::Stopped, None)).unwrap_or_default();
-    for error in hooks::run_all("poststop", &state.poststop, &text) {
-        log::warn!("{error}");
-    }
 }

@@ -145,6 +145,10 @@ pub fn print() -> anyhow::Result<()> {
         net_devices: true,
         selinux: true,
         idmap: true,
+        memory_policy: MemoryPolicy {
+            modes: &names::MEMORY_POLICIES,
+            flags: &names::MEMORY_POLICY_FLAGS,
+        },
         commit: option_env!("CORTEN_COMMIT"),
         ..Known::default()
     };

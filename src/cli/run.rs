@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result};
 
 use super::args::{Global, Run};
-use super::{create, delete};
+use super::create;
 use crate::container;
 use crate::launch::foreground::{self, Signals};
-use crate::launch::{self, Launched, Mode, start};
+use crate::launch::{self, Launched, Mode, hooks, start};
 
 /// Runs a container; gives the exit code.
 ///
@@ -37,7 +37,7 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     if !args.keep
         && let Some(state) = container::delete::delete(&launched.entry, true)?
     {
-        delete::poststop(&state);
+        hooks::poststop(&state);
     }
     // Exit codes have eight bits.
     Ok(code as u8)
@@ -51,7 +51,7 @@ fn poststart(launched: &Launched) -> Result<()> {
         return Ok(());
     };
     if let Some(state) = container::delete::delete(&launched.entry, true)? {
-        delete::poststop(&state);
+        hooks::poststop(&state);
     }
     Err(error.into())
 }

@@ -166,7 +166,7 @@ fn check_linux(
     devices::check(&at.member("devices"), &linux.devices)?;
     network::check(&at.member("netDevices"), &linux.net_devices, namespaces)?;
     sysctl::check(&at.member("sysctl"), &linux.sysctl, namespaces)?;
-    resources::check(&at.member("resources"), &linux.resources, warnings)?;
+    resources::check(&at.member("resources"), &linux.resources)?;
     if let Some(path) = &linux.cgroups_path {
         paths::refuse_parent(&at.member("cgroupsPath"), "the cgroup's path", path)?;
     }

@@ -5,6 +5,8 @@
 //! means is decided in `plan`; whether the host can do it shows in `launch`.
 
 mod check;
+#[cfg(test)]
+mod coverage;
 mod diagnose;
 mod error;
 pub mod list;

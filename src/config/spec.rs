@@ -107,8 +107,8 @@ spec_struct! {
         path: Text<'a>,
         /// argv, with the program's name first.
         args: Vec<Text<'a>>,
-        /// Environment, `KEY=value`.
-        env: Vec<Text<'a>>,
+        /// Environment, `KEY=value`. Absent, it is inherited, as runc and crun have it.
+        env: Option<Vec<Text<'a>>>,
         /// Seconds after which it is killed.
         timeout: Option<i64>,
     }

@@ -70,9 +70,9 @@ pub struct HookRecord {
     /// argv.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// envp.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
+    /// envp; without one it is that of the runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<String>>,
     /// Seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
@@ -85,7 +85,7 @@ impl From<&Hook<'_>> for HookRecord {
         HookRecord {
             path: hook.path.to_string(),
             args: strings(&hook.args),
-            env: strings(&hook.env),
+            env: hook.env.as_deref().map(strings),
             timeout: hook.timeout,
         }
     }

@@ -118,7 +118,8 @@ impl Store {
     /// [`StoreError::Missing`] or a path that cannot be opened.
     pub fn open(&self, id: &Id) -> Result<Entry, StoreError> {
         let path = self.root.join(id.as_str());
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // What is no directory of its own is no container (as LXC's CVE-2015-1331).
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
             Ok(dir) => Ok(Entry {
                 dir,

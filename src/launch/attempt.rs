@@ -154,6 +154,11 @@ impl Attempt<'_> {
             .doing("open the exec fifo of", &self.request.id)
     }
 
+    /// First descriptor that the program does not get.
+    fn close_from(&self) -> u32 {
+        3 + self.request.preserve_fds
+    }
+
     pub(super) fn child(&self) -> Result<(Pid, &OwnedFd), LaunchError> {
         let (pid, pidfd) = self.child.as_ref().ok_or_else(|| {
             LaunchError::System("find the init of", self.request.id.to_string(), Errno::SRCH)
@@ -196,6 +201,7 @@ impl Attempt<'_> {
         let (entered, joined) = Entered::enter(&plan.namespaces)?;
         self.second_to_come = joined.pid.is_some();
         let network = devices::joined(plan, &joined.namespaces)?;
+        parent::hide_callers_descriptors(self.close_from())?;
         let hooks = &self.spec.hooks;
         let init = Init {
             plan,
@@ -307,8 +313,9 @@ impl Attempt<'_> {
             ignored_signals: self.ignored_signals,
             keep_groups: self.groups_denied,
             joins_user: self.plan.namespaces.joins(NEWUSER),
-            close_from: 3 + self.request.preserve_fds,
+            close_from: self.close_from(),
             seccomp: program,
+            scheduler: self.plan.scheduling.scheduler.as_ref(),
             hooks,
             state,
         };
@@ -418,11 +425,7 @@ impl Attempt<'_> {
             log::warn!("{error}");
         }
         if self.hooks_ran {
-            let state = self.state.for_hooks(Status::Stopped, None);
-            let text = serde_json::to_vec(&state).unwrap_or_default();
-            for error in hooks::run_all("poststop", &self.state.poststop, &text) {
-                log::warn!("{error}");
-            }
+            hooks::poststop(&self.state);
         }
     }
 }

@@ -104,7 +104,11 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
                 .map(|(k, v)| (k.to_string(), v.to_string()))
                 .unwrap_or_default();
             let pointer = key.replace('~', "~0").replace('/', "~1");
-            format!("/linux/sysctl/{pointer}: cannot {what} to \"{value}\": {why}")
+            let hint = match message.value {
+                libc::EXDEV => " (one of the mounts lies over it)",
+                _ => "",
+            };
+            format!("/linux/sysctl/{pointer}: cannot {what} to \"{value}\": {why}{hint}")
         }
         Stage::ReadonlyPath => {
             format!(

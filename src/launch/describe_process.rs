@@ -1,6 +1,7 @@
 //! The words for a failure of a process of the container: its init, or one that `exec` adds.
 
 use crate::plan::process::ProcessPlan;
+use crate::plan::scheduling;
 use crate::sys::errno_text;
 use crate::sys::stub::Stage;
 use crate::sys::stub::abi::Message;
@@ -28,6 +29,12 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
             format!("/process/execCPUAffinity: cannot {what}: {why}{hint}")
         }
         Stage::Rlimit => rlimit(index, process, message.value),
+        Stage::Scheduling => scheduling(index, message.value),
+        Stage::KeyLabel => format!(
+            "/process/selinuxLabel: cannot {what} to \"{}\": {why}{}",
+            process.key_label.as_deref().unwrap_or_default(),
+            label_hint(message.value, NO_SELINUX),
+        ),
         Stage::Cwd => {
             let cwd = process.cwd.to_string_lossy();
             let hint = if message.value == libc::ELOOP {
@@ -59,10 +66,11 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
             format!("/process/capabilities: cannot {what}: {why}")
         }
         Stage::Seccomp => {
-            let hint = if message.value == libc::EACCES {
-                " (without noNewPrivileges the runtime needs CAP_SYS_ADMIN for it)"
-            } else {
-                ""
+            let hint = match message.value {
+                libc::EACCES => " (without noNewPrivileges the runtime needs CAP_SYS_ADMIN for it)",
+                libc::EINVAL => " (a flag or an action that this kernel does not know?)",
+                libc::EBUSY => " (the process has a filter with a listener already)",
+                _ => "",
             };
             format!("/linux/seccomp: cannot {what}: {why}{hint}")
         }
@@ -78,16 +86,9 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
                     profile,
                     "no profile of this name is loaded, or AppArmor is not enabled on this host",
                 ),
-                _ => (
-                    "selinuxLabel",
-                    value,
-                    "the policy has no such label, or SELinux is not enabled on this host",
-                ),
+                _ => ("selinuxLabel", value, NO_SELINUX),
             };
-            let hint = match message.value {
-                libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
-                _ => String::new(),
-            };
+            let hint = label_hint(message.value, hint);
             format!("/process/{member}: cannot {what} to \"{label}\": {why}{hint}")
         }
         Stage::Stub if message.value == libc::E2BIG => {
@@ -105,6 +106,55 @@ pub fn program(name: &str, errno: i32) -> String {
         libc::ENOENT if !path => format!("exec: \"{name}\": executable file not found in $PATH"),
         libc::ENOENT => format!("exec: \"{name}\": stat {name}: no such file or directory"),
         errno => format!("exec: \"{name}\": {}", errno_text(errno)),
+    }
+}
+
+const NO_SELINUX: &str = "the policy has no such label, or SELinux is not enabled on this host";
+
+/// The hint in brackets, if the errno is that of a label that the kernel does not know.
+fn label_hint(errno: i32, hint: &str) -> String {
+    match errno {
+        libc::ENOENT | libc::EINVAL => format!(" ({hint})"),
+        _ => String::new(),
+    }
+}
+
+fn scheduling(index: usize, errno: i32) -> String {
+    let pointer = scheduling::POINTERS.get(index).copied().unwrap_or_default();
+    let (what, hint) = match (pointer, errno) {
+        ("/process/scheduler", libc::EPERM) => (
+            "scheduler",
+            "it needs CAP_SYS_NICE, and SCHED_DEADLINE all CPUs of the cpuset's root domain",
+        ),
+        ("/process/scheduler", libc::EBUSY) => {
+            ("scheduler", "the CPUs have no such bandwidth to spare")
+        }
+        ("/process/scheduler", libc::EINVAL) => (
+            "scheduler",
+            "the kernel does not know the policy or a flag, or refuses the values together",
+        ),
+        ("/process/scheduler", libc::EOPNOTSUPP) => (
+            "scheduler",
+            "the kernel is built without utilisation clamps",
+        ),
+        ("/process/scheduler", _) => ("scheduler", ""),
+        ("/process/ioPriority", libc::EPERM) => (
+            "I/O priority",
+            "IOPRIO_CLASS_RT needs CAP_SYS_ADMIN or CAP_SYS_NICE",
+        ),
+        ("/process/ioPriority", _) => ("I/O priority", ""),
+        ("/linux/memoryPolicy", libc::EINVAL) => (
+            "memory policy",
+            "are the nodes there, and do the cpuset and the kernel allow them?",
+        ),
+        ("/linux/memoryPolicy", libc::ENOSYS) => ("memory policy", "the kernel has no NUMA"),
+        ("/linux/memoryPolicy", _) => ("memory policy", ""),
+        _ => ("execution domain", ""),
+    };
+    let why = errno_text(errno);
+    match hint {
+        "" => format!("{pointer}: cannot set the {what}: {why}"),
+        hint => format!("{pointer}: cannot set the {what}: {why} ({hint})"),
     }
 }
 

@@ -179,6 +179,7 @@ impl Attempt<'_> {
             joins_user: self.request.template.namespaces & NEWUSER != 0,
             close_from: 3 + self.request.preserve_fds,
             seccomp: program.as_ref(),
+            scheduler: self.scheduling.scheduler.as_ref(),
             hooks: &[],
             state: Default::default(),
         };
@@ -230,6 +231,7 @@ impl Attempt<'_> {
             cgroup,
             size: size as i32,
         };
+        parent::hide_callers_descriptors(3 + self.request.preserve_fds)?;
         // Inherited by the process: nothing inside can ever look into it.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .doing("make the process undumpable", "")?;
@@ -436,7 +438,7 @@ impl Joiner<'_> {
             rustix::process::chroot(c".").at(Stage::Rootfs)?;
         }
         if let Some(name) = &self.keyring {
-            init::new_keyring(name)?;
+            init::new_keyring(name, self.program.process.key_label.as_deref())?;
         }
         let joins_pid = self.namespaces & NEWPID != 0;
         if !joins_pid {

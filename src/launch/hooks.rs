@@ -2,6 +2,7 @@
 //! limit, and only descriptors 0 to 2 open. The startContainer hooks are run by
 //! the stub, which does the same without libc.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::container::state::HookRecord;
+use crate::container::{State, Status};
 use crate::plan::path::c_string;
 use crate::sys::spawn::{failed_exec, spawn};
 use crate::sys::{Errno, errno_text};
@@ -78,13 +80,27 @@ pub fn one_line(text: &str) -> String {
 /// How much of a hook's output an error shows.
 const OUTPUT_MAX: usize = 4096;
 
-/// Runs the hooks of one kind; `state` is what each gets on standard input.
+/// What the hooks of one moment have in common.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What each gets on standard input.
+    pub state: &'a [u8],
+    /// Where it starts; `None` is where the caller is. The specification says nothing of it;
+    /// runc and crun run them in the bundle, and createContainer's in the root.
+    pub dir: Option<&'a CStr>,
+}
+
+/// Runs the hooks of one kind.
 ///
 /// # Errors
 /// The first that fails; the rest is not run.
-pub fn run(kind: &'static str, hooks: &[HookRecord], state: &[u8]) -> Result<(), HookError> {
+pub fn run(
+    kind: &'static str,
+    hooks: &[HookRecord],
+    around: Surroundings<'_>,
+) -> Result<(), HookError> {
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, state).map_err(|(why, output)| HookError {
+        run_one(hook, around).map_err(|(why, output)| HookError {
             kind,
             index,
             path: hook.path.clone(),
@@ -95,25 +111,41 @@ pub fn run(kind: &'static str, hooks: &[HookRecord], state: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// Runs all of them although some may fail (poststart, poststop: the spec wants
-/// a warning and the rest run). Gives the failures.
-pub fn run_all(kind: &'static str, hooks: &[HookRecord], state: &[u8]) -> Vec<HookError> {
-    let failed = |(index, hook): (usize, &HookRecord)| {
-        let (why, output) = run_one(hook, state).err()?;
-        Some(HookError {
-            kind,
-            index,
-            path: hook.path.clone(),
-            why,
-            output,
-        })
+/// Runs hooks of the runtime's namespaces in the bundle; the state shows what is so `now`.
+///
+/// # Errors
+/// The first that fails; the rest is not run.
+pub fn run_in_bundle(
+    kind: &'static str,
+    hooks: &[HookRecord],
+    state: &State,
+    now: (Status, Option<i32>),
+) -> Result<(), HookError> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let shown = serde_json::to_vec(&state.for_hooks(now.0, now.1)).unwrap_or_default();
+    let around = Surroundings {
+        state: &shown,
+        dir: Some(&c_string(state.bundle.as_str())),
     };
-    hooks.iter().enumerate().filter_map(failed).collect()
+    run(kind, hooks, around)
 }
 
-fn run_one(hook: &HookRecord, state: &[u8]) -> Result<(), (Why, String)> {
+/// Runs all poststop hooks of a container that is gone. One that fails is a warning, and the
+/// rest is run (runtime-spec, "Lifecycle").
+pub fn poststop(state: &State) {
+    for (index, hook) in state.poststop.iter().enumerate() {
+        let one = std::slice::from_ref(hook);
+        if let Err(error) = run_in_bundle("poststop", one, state, (Status::Stopped, None)) {
+            log::warn!("{}", HookError { index, ..error });
+        }
+    }
+}
+
+fn run_one(hook: &HookRecord, around: Surroundings<'_>) -> Result<(), (Why, String)> {
     let start = |errno| (Why::Start(errno), String::new());
-    let stdin = state_file(state).map_err(start)?;
+    let stdin = state_file(around.state).map_err(start)?;
     let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
     let (output, stderr) = rustix::pipe::pipe_with(flags).map_err(start)?;
     // The hook itself gets an ordinary, blocking pipe.
@@ -127,7 +159,8 @@ fn run_one(hook: &HookRecord, state: &[u8]) -> Result<(), (Why, String)> {
     let (pid, pidfd) = spawn(
         c_string(hook.path.as_str()),
         strings(args),
-        strings(&hook.env),
+        hook.env.as_deref().map(strings),
+        around.dir,
         stdin.as_fd(),
         stderr.as_fd(),
     )

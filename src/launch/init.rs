@@ -139,7 +139,7 @@ impl Init<'_> {
             rustix::process::setsid().at(Stage::Session)?;
         }
         if let Some(name) = &self.keyring {
-            new_keyring(name)?;
+            new_keyring(name, plan.process.key_label.as_deref())?;
         }
         if plan.namespaces.makes(libc::CLONE_NEWNET as u64) {
             loopback_up().at(Stage::Loopback)?;
@@ -161,7 +161,7 @@ impl Init<'_> {
             self.open_procfs_for_labels(&mut procfs)?;
             self.join_namespaces(!0)?;
             rootfs::set_sysctls(&mut procfs, &plan.sysctls)?;
-            self.before_pivot()?;
+            self.before_pivot(None)?;
             rootfs::change_root(&plan.root.path)?;
         }
         let found = self.program.prepare(true)?;
@@ -316,7 +316,7 @@ impl Init<'_> {
             self.make_terminal(root, lead).at(Stage::Console)?;
         }
         self.open_procfs_for_labels(procfs)?;
-        self.before_pivot()?;
+        self.before_pivot(Some(root))?;
         rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
         rootfs::masks::mask(root, &plan.masked_paths)?;
         if root_plan.readonly {
@@ -347,7 +347,7 @@ impl Init<'_> {
 
     /// What comes between the devices and the pivot: their rules, then the hooks,
     /// first the parent's and then ours.
-    fn before_pivot(&self) -> Step {
+    fn before_pivot(&self, root: Option<BorrowedFd<'_>>) -> Step {
         self.tell(abi::TAG_DEVICES)?;
         if self.waits_for_hooks {
             self.tell(abi::TAG_HOOKS)?;
@@ -356,10 +356,19 @@ impl Init<'_> {
         if self.create_container.is_empty() {
             return Ok(());
         }
+        // They start in the container's root, as with runc and crun.
+        match root {
+            Some(root) => rustix::process::fchdir(root),
+            None => rustix::process::chdir(&self.plan.root.path),
+        }
+        .at(Stage::Rootfs)?;
         let pid = rustix::process::getpid().as_raw_nonzero();
         let state = format!("{}{pid}{}", self.state.0, self.state.1);
-        if let Err(error) = hooks::run("createContainer", &self.create_container, state.as_bytes())
-        {
+        let around = hooks::Surroundings {
+            state: state.as_bytes(),
+            dir: None,
+        };
+        if let Err(error) = hooks::run("createContainer", &self.create_container, around) {
             // The sentence is made here: it holds what the hook said.
             let mut message =
                 Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
@@ -479,13 +488,30 @@ fn keep_capabilities() -> crate::sys::Result<()> {
     Ok(())
 }
 
+/// Labels the keys that are made from now on, until execve takes the label back: the program
+/// could not use a keyring with the runtime's label.
+fn label_keys(label: &str) -> Step {
+    // Of the namespace that this process is in, which need not be the container's yet.
+    let mut procfs = Procfs::new(None);
+    let dir = procfs.dir().at(Stage::Procfs)?;
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, c"self/attr/keycreate", flags, Mode::empty())
+        .at(Stage::KeyLabel)?;
+    rustix::io::write(&file, label.as_bytes())
+        .at(Stage::KeyLabel)
+        .map(drop)
+}
+
 /// The name of a container's session keyring, runc's.
 pub fn keyring_name(id: &str) -> CString {
     crate::plan::path::c_string(format!("_ses.{id}"))
 }
 
-/// Makes the session keyring of this name, or joins it.
-pub fn new_keyring(name: &CStr) -> Step {
+/// Makes the session keyring of this name, or joins it. A new one gets the label.
+pub fn new_keyring(name: &CStr, label: Option<&str>) -> Step {
+    if let Some(label) = label {
+        label_keys(label)?;
+    }
     match join_session_keyring(name) {
         // A kernel without keyrings has none to share either.
         Err(Errno::NOSYS) => Ok(()),

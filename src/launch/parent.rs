@@ -18,6 +18,7 @@ use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
+use crate::sys::process::close_on_exec_from;
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -206,6 +207,17 @@ fn check_mount_label(linux: &config::spec::Linux<'_>) -> Result<(), LaunchError>
             )
             .with_hint("leave mountLabel out, or boot with SELinux"),
         )),
+    }
+}
+
+/// Closes what the caller left open, from this number on, before the stub runs: it is no more
+/// the container's than what is opened here, and the program's path would be looked up
+/// through it before its execve closes it (CVE-2016-9962, CVE-2024-21626).
+pub(super) fn hide_callers_descriptors(from: u32) -> Result<(), LaunchError> {
+    match close_on_exec_from(from) {
+        // Before Linux 5.11; there the stub closes them, or refuses to go on.
+        Err(Errno::INVAL | Errno::NOSYS) => Ok(()),
+        result => result.doing("hide the caller's descriptors", ""),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::plan::scheduling::SchedulingPlan;
 use crate::rootfs::resolve;
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
-    PointerArray, execveat, set_io_priority, set_personality, set_rlimit, set_scheduler,
+    PointerArray, execveat, set_io_priority, set_memory_policy, set_personality, set_rlimit,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
@@ -122,7 +122,7 @@ impl<'a> Program<'a> {
             process.search.as_deref(),
         )
         .at(Stage::Lookup)?;
-        schedule(self.scheduling).at(Stage::Scheduling)?;
+        schedule(self.scheduling)?;
         for (index, limit) in process.rlimits.iter().enumerate() {
             set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
         }
@@ -187,14 +187,20 @@ pub fn fail(channel: impl AsFd, failure: &Failure) -> ! {
     crate::sys::process::exit_now(255)
 }
 
-fn schedule(plan: &SchedulingPlan) -> SysResult<()> {
-    if let Some(scheduler) = &plan.scheduler {
-        set_scheduler(scheduler)?;
-    }
+/// All but the scheduler, which a fork may reset: it is the stub's to set. The indexes are
+/// those of `plan::scheduling::POINTERS`.
+fn schedule(plan: &SchedulingPlan) -> Step {
+    let stage = Stage::Scheduling;
     if let Some(priority) = plan.io_priority {
-        set_io_priority(priority)?;
+        set_io_priority(priority).at_index(stage, 1)?;
     }
-    plan.personality.map_or(Ok(()), set_personality)
+    if let Some(personality) = plan.personality {
+        set_personality(personality).at_index(stage, 2)?;
+    }
+    match &plan.memory {
+        Some(policy) => set_memory_policy(policy.mode, &policy.nodes).at_index(stage, 3),
+        None => Ok(()),
+    }
 }
 
 /// A path of the container, below `/`.

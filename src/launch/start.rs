@@ -154,10 +154,6 @@ fn read_answer(fifo: impl AsFd) -> Result<Answer, Errno> {
 /// # Errors
 /// The first that fails; the caller stops the container.
 pub fn poststart(state: &State) -> Result<(), HookError> {
-    if state.poststart.is_empty() {
-        return Ok(());
-    }
-    let shown = state.for_hooks(Status::Running, Some(state.pid));
-    let text = serde_json::to_vec(&shown).unwrap_or_default();
-    hooks::run("poststart", &state.poststart, &text)
+    let now = (Status::Running, Some(state.pid));
+    hooks::run_in_bundle("poststart", &state.poststart, state, now)
 }

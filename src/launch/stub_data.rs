@@ -7,6 +7,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
+use crate::sys::process::SchedAttr;
 use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite};
 use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE};
 use crate::sys::{Errno, Result};
@@ -25,6 +26,8 @@ pub struct Extras<'a> {
     pub close_from: u32,
     /// The filter.
     pub seccomp: Option<&'a Program>,
+    /// How the program is scheduled.
+    pub scheduler: Option<&'a SchedAttr>,
     /// startContainer hooks.
     pub hooks: &'a [Hook<'a>],
     /// The container's state, before and after the pid.
@@ -97,6 +100,10 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
         | flag(extras.joins_user, abi::FLAG_GROUPS_MAY_BE_DENIED);
+    if let Some(scheduler) = extras.scheduler {
+        block.scheduler = scheduler.words();
+        block.flags |= abi::FLAG_SCHEDULER;
+    }
     let sets = &process.capabilities;
     block.bounding = sets.bounding;
     block.effective = sets.effective;
@@ -145,7 +152,10 @@ fn hook_entry(writer: &mut BlockWriter, hook: &Hook<'_>) -> HookEntry {
     } else {
         writer.pointers(hook.args.iter().map(|a| a.as_str()))
     };
-    let envp = writer.pointers(hook.env.iter().map(|e| e.as_str()));
+    let envp = match &hook.env {
+        Some(env) => writer.pointers(env.iter().map(|e| e.as_str())),
+        None => abi::Span::default(),
+    };
     let timeout_ms = match hook.timeout {
         Some(seconds) if seconds > 0 => seconds.saturating_mul(1000),
         _ => -1,
@@ -194,6 +204,7 @@ mod tests {
             joins_user: false,
             close_from: 3,
             seccomp: None,
+            scheduler: None,
             hooks: &hooks,
             state: ("{\"pid\":".into(), "}".into()),
         };

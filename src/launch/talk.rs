@@ -158,12 +158,21 @@ impl Attempt<'_> {
 
     fn run_parent_hooks(&mut self) -> Result<(), LaunchError> {
         self.hooks_ran = true;
-        let state = self.state.for_hooks(Status::Creating, Some(self.state.pid));
-        let text = serde_json::to_vec(&state).unwrap_or_default();
         let hooks = &self.spec.hooks;
-        hooks::run("prestart", &hook_records(&hooks.prestart), &text).map_err(LaunchError::Hook)?;
-        hooks::run("createRuntime", &hook_records(&hooks.create_runtime), &text)
-            .map_err(LaunchError::Hook)
+        for (kind, list) in [
+            ("prestart", &hooks.prestart),
+            ("createRuntime", &hooks.create_runtime),
+        ] {
+            let pid = Some(self.state.pid);
+            hooks::run_in_bundle(
+                kind,
+                &hook_records(list),
+                &self.state,
+                (Status::Creating, pid),
+            )
+            .map_err(LaunchError::Hook)?;
+        }
+        Ok(())
     }
 }
 

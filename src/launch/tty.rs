@@ -61,7 +61,7 @@ impl Terminal {
     /// # Errors
     /// The first system call that fails.
     pub fn bind_console(&self, root: BorrowedFd<'_>) -> Result<()> {
-        let console = resolve::handle_or_make(root, c"dev/console", Make::File)?;
+        let console = resolve::place_or_make(root, c"dev/console", Make::File)?;
         attach(clone_tree(&self.terminal, false)?, &console)
     }
 

@@ -113,7 +113,6 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
     let mounts = mounts::plan(&spec.mounts, bundle, linux, &namespaces)?;
     let bound_dev =
         |m: &MountPlan| m.destination.as_c_str() == c"dev" && matches!(m.what, What::Bind { .. });
-    refuse_unsupported(linux)?;
     let (process, scheduling) = match &spec.process {
         Some(process) => (process::plan(process)?, scheduling::plan(process, linux)),
         None => return Err(ConfigError::new("/process", "there is no process to run")),
@@ -183,19 +182,6 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         scheduling,
         net_devices: network::plan(linux),
     })
-}
-
-/// Properties that this version does not apply are errors: a container without
-/// what it asks for would be a surprise.
-fn refuse_unsupported(linux: &Linux<'_>) -> Result<(), ConfigError> {
-    let offending = [("/linux/memoryPolicy", linux.memory_policy.is_some())];
-    if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
-        return Err(ConfigError::new(
-            *pointer,
-            "is not supported by this version",
-        ));
-    }
-    Ok(())
 }
 
 fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, ConfigError> {
@@ -348,19 +334,6 @@ mod tests {
         assert_eq!(mount.unwrap_err().pointer, "/mounts");
         let hook = with(r#""hooks":{"createContainer":[{"path":"/h"}]},"#);
         assert_eq!(hook.unwrap_err().pointer, "/hooks/createContainer");
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_and_never_ignored() {
-        for (linux, pointer) in [(
-            r#""memoryPolicy":{"mode":"MPOL_DEFAULT"}"#,
-            "/linux/memoryPolicy",
-        )] {
-            let json = format!(
-                r#"{{"root":{{"path":"r"}},"process":{{"args":["x"]}},"linux":{{{linux}}}}}"#
-            );
-            assert_eq!(plan_json(&json).unwrap_err().pointer, pointer);
-        }
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Place<'_> {
                 flags: options.flags,
                 data: c_string(options.data.as_str()),
             },
-            (false, true) => self.bind(options)?,
+            (false, true) => self.bind(&destination, options)?,
             (false, false) => self.filesystem(&destination, options)?,
         };
         Ok(MountPlan {
@@ -242,7 +242,7 @@ impl Place<'_> {
         Err(self.error("", format!("{what} cannot be id-mapped")))
     }
 
-    fn bind(&self, options: &Options) -> Result<What, ConfigError> {
+    fn bind(&self, destination: &str, options: &Options) -> Result<What, ConfigError> {
         let source = self.mount.source.as_deref().unwrap_or("");
         if source.is_empty() {
             let destination = &self.mount.destination;
@@ -256,16 +256,24 @@ impl Place<'_> {
         } else {
             format!("{}/{source}", self.bundle)
         };
+        let recursive = options.bind == Some(true);
+        let mut recursive_attr = options.recursive_attr;
+        if destination == "sys" && source == "/sys" && recursive {
+            // The host's /sys has the cgroups below it, and other file systems that can be
+            // written (CVE-2023-25809).
+            let read_only = options.attr.set & libc::MOUNT_ATTR_RDONLY;
+            recursive_attr.set |= read_only & !recursive_attr.clear;
+        }
         Ok(What::Bind {
             source: c_string(source),
-            recursive: options.bind == Some(true),
+            recursive,
             link: match (options.copy_symlink, options.src_nofollow) {
                 (true, _) => SourceLink::Copy,
                 (_, true) => SourceLink::Bind,
                 _ => SourceLink::Follow,
             },
             attr: options.attr,
-            recursive_attr: options.recursive_attr,
+            recursive_attr,
         })
     }
 

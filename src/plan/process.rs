@@ -69,6 +69,8 @@ pub struct ProcessPlan {
     pub console_size: Option<(u16, u16)>,
     /// Files below procfs that carry security labels, and what is written.
     pub labels: Vec<(String, String)>,
+    /// SELinux label of the new session keyring, which the process has to be able to use.
+    pub key_label: Option<String>,
 }
 
 /// Plans the process.
@@ -118,6 +120,7 @@ pub fn plan(process: &Process<'_>) -> Result<ProcessPlan, ConfigError> {
             .as_ref()
             .map(|size| (size.height, size.width)),
         labels: labels(process),
+        key_label: given(&process.selinux_label).map(str::to_owned),
     })
 }
 
@@ -194,20 +197,21 @@ pub fn capability_names(bits: u64) -> String {
     names.join(", ")
 }
 
+/// A text that is there and not empty.
+fn given<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
 /// AppArmor's file is its own (Linux 5.8); the plain one is SELinux's.
 fn labels(process: &Process<'_>) -> Vec<(String, String)> {
     let mut labels = Vec::new();
-    if let Some(profile) = process
-        .apparmor_profile
-        .as_deref()
-        .filter(|p| !p.is_empty())
-    {
+    if let Some(profile) = given(&process.apparmor_profile) {
         labels.push((
             "self/attr/apparmor/exec".to_owned(),
             format!("exec {profile}"),
         ));
     }
-    if let Some(label) = process.selinux_label.as_deref().filter(|l| !l.is_empty()) {
+    if let Some(label) = given(&process.selinux_label) {
         labels.push(("self/attr/exec".to_owned(), label.to_owned()));
     }
     labels
@@ -286,6 +290,45 @@ mod tests {
                 hard: 4
             }]
         );
+    }
+
+    #[test]
+    fn all_sixteen_limits_have_the_kernels_numbers_in_its_order() {
+        // include/uapi/asm-generic/resource.h.
+        for (name, number) in [
+            ("RLIMIT_CPU", 0),
+            ("RLIMIT_FSIZE", 1),
+            ("RLIMIT_DATA", 2),
+            ("RLIMIT_STACK", 3),
+            ("RLIMIT_CORE", 4),
+            ("RLIMIT_RSS", 5),
+            ("RLIMIT_NPROC", 6),
+            ("RLIMIT_NOFILE", 7),
+            ("RLIMIT_MEMLOCK", 8),
+            ("RLIMIT_AS", 9),
+            ("RLIMIT_LOCKS", 10),
+            ("RLIMIT_SIGPENDING", 11),
+            ("RLIMIT_MSGQUEUE", 12),
+            ("RLIMIT_NICE", 13),
+            ("RLIMIT_RTPRIO", 14),
+            ("RLIMIT_RTTIME", 15),
+        ] {
+            let p = plan_json(&format!(r#"{{"rlimits":[{{"type":"{name}"}}]}}"#));
+            assert_eq!(p.rlimits[0].resource, number, "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_go_to_the_files_of_their_module_and_to_the_keyring() {
+        let p = plan_json(r#"{"apparmorProfile":"docker-default","selinuxLabel":"a:b:c:d"}"#);
+        let wanted = [
+            ("self/attr/apparmor/exec", "exec docker-default"),
+            ("self/attr/exec", "a:b:c:d"),
+        ];
+        assert_eq!(p.labels, wanted.map(|(f, v)| (f.to_owned(), v.to_owned())));
+        assert_eq!(p.key_label.as_deref(), Some("a:b:c:d"));
+        let p = plan_json(r#"{"apparmorProfile":"","selinuxLabel":""}"#);
+        assert_eq!((p.labels, p.key_label), (vec![], None));
     }
 
     #[test]

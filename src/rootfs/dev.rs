@@ -155,7 +155,7 @@ fn bind_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
     if !same_kind || stat.st_rdev != device.rdev {
         return Err(Errno::NODEV);
     }
-    let target = resolve::handle_or_make(root, &device.path, Make::File)?;
+    let target = resolve::place_or_make(root, &device.path, Make::File)?;
     attach(&tree, &target)
 }
 

@@ -76,13 +76,7 @@ pub fn set_sysctls(
 ) -> Result<(), Failure> {
     for (index, (path, value)) in sysctls.iter().enumerate() {
         let dir = procfs.dir_or_hosts().at(Stage::Procfs)?;
-        let file = rustix::fs::openat(
-            dir,
-            path.as_c_str(),
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .at_index(Stage::Sysctl, index)?;
+        let file = resolve::open_own(dir, path).at_index(Stage::Sysctl, index)?;
         rustix::io::write(ShortLived::from(file).as_fd(), value).at_index(Stage::Sysctl, index)?;
     }
     Ok(())

@@ -279,7 +279,7 @@ impl One<'_> {
     }
 
     fn make(&self, make: Make) -> Step<ShortLived> {
-        resolve::make_handle(self.root, &self.plan.destination, make)
+        resolve::make_place(self.root, &self.plan.destination, make)
             .at_index(Stage::MountTarget, self.index)
     }
 
@@ -297,7 +297,7 @@ impl One<'_> {
 /// `ELOOP` for a link.
 pub fn own_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     match resolve::handle_without_links(root, path) {
-        Err(Errno::NOENT) => resolve::make_handle(root, path, Make::Directory),
+        Err(Errno::NOENT) => resolve::make_place(root, path, Make::Directory),
         result => result,
     }
 }
@@ -307,19 +307,15 @@ pub fn own_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
 fn refuse_protected(root: BorrowedFd<'_>, target: ShortLived) -> Result<ShortLived> {
     let (found, top) = (rustix::fs::fstat(&target)?, rustix::fs::fstat(root)?);
     let is_root = (found.st_dev, found.st_ino) == (top.st_dev, top.st_ino);
-    if is_root || is_procfs(&target)? {
+    if is_root || resolve::is_procfs(&target)? {
         return Err(Errno::LOOP);
     }
     Ok(target)
 }
 
-fn is_procfs(fd: impl AsFd) -> Result<bool> {
-    Ok(rustix::fs::fstatfs(fd)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
-}
-
 /// On /proc only a whole procfs may be bound (inode 1 is its root).
 fn require_procfs(tree: &ShortLived) -> Result<()> {
-    match is_procfs(tree)? && rustix::fs::fstat(tree)?.st_ino == 1 {
+    match resolve::is_procfs(tree)? && rustix::fs::fstat(tree)?.st_ino == 1 {
         true => Ok(()),
         false => Err(Errno::INVAL),
     }

@@ -1,9 +1,9 @@
 //! The runtime's own procfs.
 //!
-//! A detached mount that nothing inside can reach or cover: labels, sysctls and
-//! descriptors are opened below it, never below a `/proc` that a path leads to
-//! (SECURITY-RULES 2; CVE-2019-16884, CVE-2025-52881). When the container has a
-//! procfs of its own on /proc, that very mount serves before it is attached.
+//! A mount that is kept as a descriptor: labels and sysctls are opened below it, never
+//! below a `/proc` that a path leads to (SECURITY-RULES 2; CVE-2019-16884). When the
+//! container has a procfs of its own on /proc, that very mount serves, so what is
+//! mounted inside it must not be entered ([`super::resolve::open_own`]; CVE-2025-52881).
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -66,6 +66,43 @@ pub fn handle_on_link(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     open(root, path, OFlags::PATH | OFlags::NOFOLLOW).map(ShortLived::from)
 }
 
+/// A handle on a place to mount on. Links are followed, but not into a procfs: a mount
+/// there would catch what the runtime or its masks are meant to reach (CVE-2019-16884,
+/// CVE-2025-52881). What the configuration itself mounts below /proc was checked as text.
+///
+/// # Errors
+/// openat2(2); `ELOOP` for a link into a procfs.
+pub fn place(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    match handle_without_links(root, path) {
+        Err(Errno::LOOP) => {}
+        result => return result,
+    }
+    let found = handle(root, path)?;
+    if is_procfs(&found)? {
+        return Err(Errno::LOOP);
+    }
+    Ok(found)
+}
+
+/// Opens a file of the runtime's own procfs for writing. The container's /proc may be the
+/// same mount: nothing that was mounted in there meanwhile is entered (CVE-2025-52881).
+///
+/// # Errors
+/// openat2(2); `EXDEV` if something is mounted on the way.
+pub fn open_own(procfs: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(procfs, path, flags, Mode::empty(), resolve)
+}
+
+/// Whether a descriptor is of a procfs.
+///
+/// # Errors
+/// fstatfs(2).
+pub fn is_procfs(fd: impl AsFd) -> Result<bool> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type == rustix::fs::PROC_SUPER_MAGIC)
+}
+
 /// The kind of thing to make where nothing is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Make {
@@ -78,14 +115,14 @@ pub enum Make {
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// A handle on what is at `path`; what is missing is made, also behind links that
-/// lead to nothing yet (`/etc/resolv.conf` of many images), inside the root.
+/// A [`place`] to mount on; what is missing is made, also behind links that lead to
+/// nothing yet (`/etc/resolv.conf` of many images), inside the root.
 ///
 /// # Errors
-/// openat2(2), mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
-pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
-    match handle(root, path) {
-        Err(Errno::NOENT) => make_handle(root, path, make),
+/// As [`place`], mkdirat(2), mknodat(2). `ENAMETOOLONG` for over-long paths.
+pub fn place_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
+    match place(root, path) {
+        Err(Errno::NOENT) => make_place(root, path, make),
         result => result,
     }
 }
@@ -93,8 +130,8 @@ pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<S
 /// The same for a path that was not there a moment ago.
 ///
 /// # Errors
-/// As [`handle_or_make`].
-pub fn make_handle(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
+/// As [`place_or_make`].
+pub fn make_place(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
     let mut path = path.to_bytes().to_vec();
     for _ in 0..MAX_LINKS {
         match make_missing(root, &path, make)? {
@@ -102,12 +139,24 @@ pub fn make_handle(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<Shor
             Made::Behind(next) => path = next,
         }
         let mut buffer = [0u8; PATH_MAX];
-        match handle(root, path_in(&mut buffer, &path)?) {
+        match place(root, path_in(&mut buffer, &path)?) {
             Err(Errno::NOENT) => {}
             result => return result,
         }
     }
     Err(Errno::LOOP)
+}
+
+/// A handle on what is at `path`, wherever its links lead inside the root; what is missing
+/// is made.
+///
+/// # Errors
+/// openat2(2), or as [`place_or_make`].
+pub fn handle_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
+    match handle(root, path) {
+        Err(Errno::NOENT) => place_or_make(root, path, make),
+        result => result,
+    }
 }
 
 /// What an attempt to make a path led to.
@@ -178,12 +227,12 @@ fn behind_link(before: &[u8], text: &[u8], after: &[u8]) -> Vec<u8> {
 /// The directory that holds `path`; it is made if it is missing.
 ///
 /// # Errors
-/// As [`handle_or_make`].
+/// As [`place_or_make`].
 pub fn parent_of(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|&b| b == b'/').unwrap_or(0);
     let mut buffer = [0u8; PATH_MAX];
-    handle_or_make(root, path_in(&mut buffer, &bytes[..end])?, Make::Directory)
+    place_or_make(root, path_in(&mut buffer, &bytes[..end])?, Make::Directory)
 }
 
 /// The last name of `path`.

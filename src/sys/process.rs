@@ -207,6 +207,23 @@ pub fn is_open(fd: i32) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// Marks all descriptors from this number on to be closed by execve (Linux 5.11).
+///
+/// # Errors
+/// close_range(2).
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: it changes flags of descriptors and closes none.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// Lets every signal through.
 pub fn unblock_signals() {
     // SAFETY: an empty set made by sigemptyset; the old one is not asked for.
@@ -236,22 +253,20 @@ pub struct SchedAttr {
     pub period: u64,
 }
 
-/// sched_setattr(2) on the calling process.
-///
-/// # Errors
-/// sched_setattr(2).
-pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
-    // The first version of the structure: 48 bytes.
-    let words: [u64; 6] = [
-        48 | u64::from(attr.policy) << 32,
-        attr.flags,
-        u64::from(attr.nice.cast_unsigned()) | u64::from(attr.priority) << 32,
-        attr.runtime,
-        attr.deadline,
-        attr.period,
-    ];
-    // SAFETY: `words` has the size that its first member says; the kernel only reads it.
-    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, words.as_ptr(), 0) }).map(drop)
+impl SchedAttr {
+    /// The structure itself, in its second version: the flags `SCHED_FLAG_UTIL_CLAMP_*` need its
+    /// clamps, for which config.json has no members. Zeros are fine for older kernels.
+    pub fn words(&self) -> [u64; 7] {
+        [
+            56 | u64::from(self.policy) << 32,
+            self.flags,
+            u64::from(self.nice.cast_unsigned()) | u64::from(self.priority) << 32,
+            self.runtime,
+            self.deadline,
+            self.period,
+            0,
+        ]
+    }
 }
 
 /// sched_setaffinity(2) on the calling process: one bit a CPU.
@@ -279,6 +294,20 @@ pub fn set_io_priority(value: u32) -> Result<()> {
     const IOPRIO_WHO_PROCESS: i32 = 1;
     // SAFETY: plain integers.
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) }).map(drop)
+}
+
+/// set_mempolicy(2) on the calling thread; `mode` with its flags, `nodes` one bit a node.
+///
+/// # Errors
+/// set_mempolicy(2).
+pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel looks at one bit less than it is told.
+    let (mask, bits) = match nodes {
+        [] => (std::ptr::null(), 0),
+        nodes => (nodes.as_ptr(), nodes.len() * 64 + 1),
+    };
+    // SAFETY: the mask has the bits that the kernel reads, which are those before the last.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) }).map(drop)
 }
 
 /// Ignores SIGPIPE, so that a reader who went away is an error of write(2) and not

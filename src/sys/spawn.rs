@@ -1,6 +1,6 @@
 //! Starting another program: hooks, newuidmap.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::clone::{Cloned, clone3};
@@ -10,8 +10,14 @@ use super::{Errno, Result};
 /// Exit code of a child that could not run its program.
 const NOT_RUN: i32 = 127;
 
+unsafe extern "C" {
+    /// environ(7).
+    static environ: *const *const libc::c_char;
+}
+
 /// Starts `path` in a session of its own, with only descriptors 0 to 2 open.
-/// Standard output is the caller's standard error's place: `stderr`.
+/// Standard output is the caller's standard error's place: `stderr`. Without `envp` it gets
+/// this process's environment. It starts in `dir`, if there is one that can be entered.
 ///
 /// The errno of a failing execve arrives on `stderr` as a NUL and one byte, which
 /// no text begins with.
@@ -21,13 +27,19 @@ const NOT_RUN: i32 = 127;
 pub fn spawn(
     path: CString,
     argv: Vec<CString>,
-    envp: Vec<CString>,
+    envp: Option<Vec<CString>>,
+    dir: Option<&CStr>,
     stdin: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
 ) -> Result<(rustix::process::Pid, OwnedFd)> {
     let path = path.into_raw();
     let argv = PointerArray::new(0, argv);
-    let envp = PointerArray::new(0, envp);
+    let envp = envp.map(|envp| PointerArray::new(0, envp));
+    let envp = match &envp {
+        Some(envp) => envp.as_ptr(),
+        // SAFETY: nothing in this program changes its environment.
+        None => unsafe { environ },
+    };
     match clone3(0, None)? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {
@@ -37,6 +49,9 @@ pub fn spawn(
                 libc::setsid();
                 // The end of the runtime, which waits for the child, is the child's too.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if let Some(dir) = dir {
+                    libc::chdir(dir.as_ptr());
+                }
                 let empty: libc::sigset_t = std::mem::zeroed();
                 libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut());
                 // The sources are close-on-exec and above 2 (checked by the callers' opening
@@ -45,7 +60,7 @@ pub fn spawn(
                 libc::dup2(stderr.as_raw_fd(), 1);
                 libc::dup2(stderr.as_raw_fd(), 2);
                 libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0);
-                libc::execve(path, argv.as_ptr(), envp.as_ptr());
+                libc::execve(path, argv.as_ptr(), envp);
                 let record = [0u8, *libc::__errno_location() as u8];
                 libc::write(2, record.as_ptr().cast(), record.len());
             }

@@ -106,7 +106,7 @@ unsafe impl Plain for Message {}
 
 const _: () = {
     // 6 u32 + groups, 6 u64, then spans and u32 pairs: no gap anywhere.
-    assert!(size_of::<Block>() == 6 * 4 + 8 + 6 * 8 + 8 + 8 + 4 * 8);
+    assert!(size_of::<Block>() == 6 * 4 + 8 + 6 * 8 + 8 + 8 + 4 * 8 + 7 * 8);
     assert!(size_of::<abi::HookEntry>() == 3 * 8 + 8);
     assert!(size_of::<Message>() == abi::MESSAGE_HEAD + abi::DETAIL_MAX);
 };

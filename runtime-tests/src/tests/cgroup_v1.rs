@@ -31,7 +31,12 @@ tests!("cgroup_v1":
 );
 
 /// Creates it and compares files of its cgroup.
-fn written(ctx: &Ctx, controller: &str, resources: Value, files: &[(&str, &str)]) -> Outcome {
+pub(super) fn written(
+    ctx: &Ctx,
+    controller: &str,
+    resources: Value,
+    files: &[(&str, &str)],
+) -> Outcome {
     let dir = &ctx.v1(controller)?.mount;
     let b = Bundle::new(ctx)?
         .set("/linux/resources", resources)
@@ -123,7 +128,7 @@ fn pids_limits_are_written(ctx: &Ctx) -> Outcome {
 }
 
 /// Device number of a disk of this machine.
-fn disk() -> Outcome<(u64, u64)> {
+pub(super) fn disk() -> Outcome<(u64, u64)> {
     for entry in std::fs::read_dir("/sys/block")?.flatten() {
         let text = std::fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
         if let Some((major, minor)) = text.trim().split_once(':') {

@@ -4,10 +4,13 @@ mod bad_config;
 mod bad_input;
 mod capabilities;
 mod cgroup_v1;
+mod cgroup_v1_more;
 mod cgroup_v2;
+mod cve;
 mod devices;
 mod engines;
 mod foreground;
+mod hook_details;
 mod hooks;
 mod inheritance;
 mod killed;
@@ -29,7 +32,9 @@ mod process;
 mod rdt;
 mod rootfs;
 mod rootless;
+mod scheduling;
 mod seccomp;
+mod seccomp_actions;
 mod security;
 mod terminal;
 
@@ -55,9 +60,13 @@ pub const ALL: &[&[Test]] = &[
     rdt::TESTS,
     inheritance::TESTS,
     capabilities::TESTS,
+    scheduling::TESTS,
     seccomp::TESTS,
+    seccomp_actions::TESTS,
     hooks::TESTS,
+    hook_details::TESTS,
     cgroup_v1::TESTS,
+    cgroup_v1_more::TESTS,
     cgroup_v2::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,
@@ -66,6 +75,16 @@ pub const ALL: &[&[Test]] = &[
     locking::TESTS,
     killed::TESTS,
     security::TESTS,
+    cve::rootfs::TESTS,
+    cve::proc::TESTS,
+    cve::devices::TESTS,
+    cve::descriptors::TESTS,
+    cve::binary::TESTS,
+    cve::confinement::TESTS,
+    cve::neighbours::TESTS,
+    cve::races::TESTS,
+    cve::input::TESTS,
+    cve::table::TESTS,
     engines::TESTS,
     labels::TESTS,
     old_kernel::TESTS,

@@ -230,6 +230,45 @@ fn features_name_what_is_there(ctx: &Ctx) -> Outcome {
         "/linux/capabilities",
         &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"],
     )?;
+    holds(
+        &features,
+        "/linux/memoryPolicy/modes",
+        &["MPOL_DEFAULT", "MPOL_BIND", "MPOL_WEIGHTED_INTERLEAVE"],
+    )?;
+    holds(
+        &features,
+        "/linux/memoryPolicy/flags",
+        &[
+            "MPOL_F_STATIC_NODES",
+            "MPOL_F_RELATIVE_NODES",
+            "MPOL_F_NUMA_BALANCING",
+        ],
+    )?;
+    let flags = [
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ];
+    for list in ["knownFlags", "supportedFlags"] {
+        holds(&features, &format!("/linux/seccomp/{list}"), &flags)?;
+    }
+    let actions = [
+        "SCMP_ACT_ALLOW",
+        "SCMP_ACT_ERRNO",
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
+        "SCMP_ACT_TRACE",
+        "SCMP_ACT_TRAP",
+    ];
+    holds(&features, "/linux/seccomp/actions", &actions)?;
+    let operators =
+        ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"].map(|o| format!("SCMP_CMP_{o}"));
+    let operators = operators.iter().map(String::as_str).collect::<Vec<_>>();
+    holds(&features, "/linux/seccomp/operators", &operators)?;
     check_eq!(features["linux"]["cgroup"]["v1"], json!(true), "cgroup v1");
     check_eq!(features["linux"]["cgroup"]["v2"], json!(true), "cgroup v2");
     check_eq!(

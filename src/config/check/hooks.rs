@@ -46,7 +46,7 @@ fn check_hook(
             .with_hint("leave it out for no timeout"));
     }
     let env = at.member("env");
-    for (index, variable) in hook.env.iter().enumerate() {
+    for (index, variable) in hook.env.iter().flatten().enumerate() {
         // runc hands them on as they are.
         if let Err(problem) = process::check_variable(variable) {
             warnings.push(env.element(index).warning(problem));

@@ -1,6 +1,6 @@
 //! `linux.resources`: signs, ranges that no kernel takes, names.
 
-use crate::config::error::{ConfigError, Warning};
+use crate::config::error::ConfigError;
 use crate::config::list;
 use crate::config::place::Place;
 use crate::config::spec::{BlockIo, Cpu, HugepageLimit, Map, Memory, Rdma, Resources, Text};
@@ -10,14 +10,10 @@ use super::network;
 
 /// Checks all limits. What depends on the version of the cgroups is left to
 /// `plan` and the kernel.
-pub(super) fn check(
-    at: &Place<'_>,
-    resources: &Resources<'_>,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), ConfigError> {
+pub(super) fn check(at: &Place<'_>, resources: &Resources<'_>) -> Result<(), ConfigError> {
     devices::check_rules(&at.member("devices"), &resources.devices)?;
     if let Some(memory) = &resources.memory {
-        check_memory(&at.member("memory"), memory, warnings)?;
+        check_memory(&at.member("memory"), memory)?;
     }
     if let Some(cpu) = &resources.cpu {
         check_cpu(&at.member("cpu"), cpu)?;
@@ -51,11 +47,7 @@ fn check_rdma_names(at: &Place<'_>, devices: &Map<'_, Rdma>) -> Result<(), Confi
     }
 }
 
-fn check_memory(
-    at: &Place<'_>,
-    memory: &Memory,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), ConfigError> {
+fn check_memory(at: &Place<'_>, memory: &Memory) -> Result<(), ConfigError> {
     for (name, bytes) in [
         ("limit", memory.limit),
         ("reservation", memory.reservation),
@@ -89,14 +81,6 @@ fn check_memory(
         return Err(at
             .member("swappiness")
             .error(format_args!("{swappiness} is out of range (0 to 100)")));
-    }
-    for (name, bytes) in [("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)] {
-        if bytes.is_some() {
-            warnings.push(
-                at.member(name)
-                    .warning("ignored: the kernel has dropped limits of kernel memory"),
-            );
-        }
     }
     Ok(())
 }

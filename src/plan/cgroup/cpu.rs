@@ -95,6 +95,7 @@ impl Time {
     }
 
     fn plan_v1(&self, b: &mut Builder, place: Place) -> Result<(), ResourceError> {
+        self.write_idle(b, place, 0);
         // A real-time task cannot join a cgroup without real-time bandwidth.
         if let Some(period) = self.rt_period {
             let write = b.write(place, "cpu.rt_period_us", period, RT_PERIOD);
@@ -124,13 +125,20 @@ impl Time {
             // Linux 5.14; runc leaves it out where the kernel does not know it.
             b.write(place, "cpu.cfs_burst_us", burst, BURST).missing = Missing::Skip;
         }
-        if let Some(idle) = self.idle {
-            b.write(place, "cpu.idle", idle, IDLE);
-        }
+        self.write_idle(b, place, 1);
         Ok(())
     }
 
+    /// Writes `cpu.idle` if it is to be `value`: a cgroup that is idle takes no shares or weight,
+    /// so 0 comes before them and 1 after.
+    fn write_idle(&self, b: &mut Builder, place: Place, value: i64) {
+        if self.idle == Some(value) {
+            b.write(place, "cpu.idle", value, IDLE);
+        }
+    }
+
     fn plan_v2(&self, b: &mut Builder, place: Place) {
+        self.write_idle(b, place, 0);
         match (self.shares, self.idle) {
             // The kernel takes no weight for a cgroup that is idle.
             (Some(_), Some(1)) => b.warn(SHARES, "ignored: cpu.idle is 1"),
@@ -152,9 +160,7 @@ impl Time {
         if let Some(burst) = self.burst {
             b.write(place, "cpu.max.burst", burst, BURST);
         }
-        if let Some(idle) = self.idle {
-            b.write(place, "cpu.idle", idle, IDLE);
-        }
+        self.write_idle(b, place, 1);
         for (set, pointer) in [
             (self.rt_runtime.is_some(), RT_RUNTIME),
             (self.rt_period.is_some(), RT_PERIOD),

@@ -1,5 +1,7 @@
 //! What every property of `linux.resources` turns into, on both interfaces.
 
+mod details;
+
 use super::*;
 
 const V1: [&str; 12] = [
@@ -104,12 +106,12 @@ fn every_limit_becomes_the_writes_of_both_interfaces() {
         (
             r#"{"cpu": {"quota": 50000, "period": 100000, "burst": 1000, "idle": 0}}"#,
             &[
+                "cpu.idle=0",
                 "cpu.cfs_period_us=100000",
                 "cpu.cfs_quota_us=50000",
                 "cpu.cfs_burst_us=1000",
-                "cpu.idle=0",
             ],
-            &["cpu.max=50000 100000", "cpu.max.burst=1000", "cpu.idle=0"],
+            &["cpu.idle=0", "cpu.max=50000 100000", "cpu.max.burst=1000"],
         ),
         (
             r#"{"cpu": {"quota": -1}}"#,
@@ -130,6 +132,39 @@ fn every_limit_becomes_the_writes_of_both_interfaces() {
             r#"{"cpu": {"cpus": "0-1", "mems": "0"}}"#,
             &["!cpuset.cpus=0-1", "!cpuset.mems=0"],
             &["cpuset.cpus=0-1", "cpuset.mems=0"],
+        ),
+        (
+            // The old value may be 1, and then neither is taken.
+            r#"{"cpu": {"shares": 1024, "idle": 0}}"#,
+            &["cpu.idle=0", "cpu.shares=1024"],
+            &["cpu.idle=0", "cpu.weight=100"],
+        ),
+        (
+            r#"{"memory": {"limit": 4096, "useHierarchy": true, "kernel": 1, "kernelTCP": 1}}"#,
+            &["memory.limit_in_bytes=4096"],
+            &["memory.max=4096"],
+        ),
+        (
+            r#"{"hugepageLimits": [{"pageSize": "1GB", "limit": 9223372036854771712}]}"#,
+            &[
+                "hugetlb.1GB.limit_in_bytes=9223372036854771712",
+                "hugetlb.1GB.rsvd.limit_in_bytes=9223372036854771712",
+            ],
+            &[
+                "hugetlb.1GB.max=9223372036854771712",
+                "hugetlb.1GB.rsvd.max=9223372036854771712",
+            ],
+        ),
+        (
+            r#"{"rdma": {"a": {"hcaHandles": 0}, "b": {"hcaObjects": 4294967295}}}"#,
+            &[
+                "rdma.max=a hca_handle=0",
+                "rdma.max=b hca_object=4294967295",
+            ],
+            &[
+                "rdma.max=a hca_handle=0",
+                "rdma.max=b hca_object=4294967295",
+            ],
         ),
         (
             r#"{"cpu": {"shares": 100, "idle": 1}}"#,

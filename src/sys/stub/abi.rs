@@ -58,6 +58,8 @@ pub struct Block {
     pub state_head: Span,
     /// The same, after the pid.
     pub state_tail: Span,
+    /// `struct sched_attr` of linux/sched/types.h, if there is [`FLAG_SCHEDULER`].
+    pub scheduler: [u64; 7],
 }
 
 /// One file of procfs to write: a security label.
@@ -79,7 +81,7 @@ pub struct HookEntry {
     pub path: Span,
     /// `argv` (`u64` each).
     pub argv: Span,
-    /// `envp` (`u64` each).
+    /// `envp` (`u64` each); without any, not even the zero, it is the program's.
     pub envp: Span,
     /// Milliseconds after which it is killed; negative means never.
     pub timeout_ms: i64,
@@ -97,6 +99,8 @@ pub const FLAG_LISTENER: u32 = 16;
 pub const FLAG_TERMINAL: u32 = 32;
 /// A user namespace that is joined: no groups are fine where it denies setgroups(2).
 pub const FLAG_GROUPS_MAY_BE_DENIED: u32 = 64;
+/// Set the scheduler: not before, since a fork may be in between, which resets or fails.
+pub const FLAG_SCHEDULER: u32 = 128;
 
 /// In place of a pid namespace's descriptor: the process's children are born in it.
 pub const PID_NAMESPACE_JOINED: i32 = -2;
@@ -232,6 +236,8 @@ stages! {
     Session = "make a new session",
     /// Session keyring.
     Keyring = "make a new session keyring",
+    /// The label of keys that are made.
+    KeyLabel = "set the label of the new session keyring",
     /// Loopback interface.
     Loopback = "bring the loopback interface up",
     /// sethostname(2).

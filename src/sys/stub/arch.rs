@@ -78,14 +78,15 @@ mod numbers {
     pub const NR_CLOCK_GETTIME: usize = 228;
     pub const NR_EXIT_GROUP: usize = 231;
     pub const NR_WAITID: usize = 247;
-    pub const NR_OPENAT: usize = 257;
     pub const NR_PPOLL: usize = 271;
     pub const NR_DUP3: usize = 292;
     pub const NR_PIPE2: usize = 293;
     pub const NR_SETNS: usize = 308;
+    pub const NR_SCHED_SETATTR: usize = 314;
     pub const NR_SECCOMP: usize = 317;
     pub const NR_MEMFD_CREATE: usize = 319;
     pub const NR_CLOSE_RANGE: usize = 436;
+    pub const NR_OPENAT2: usize = 437;
     pub const NR_FACCESSAT2: usize = 439;
 }
 
@@ -95,7 +96,6 @@ mod numbers {
     pub const NR_DUP3: usize = 24;
     pub const NR_FCNTL: usize = 25;
     pub const NR_IOCTL: usize = 29;
-    pub const NR_OPENAT: usize = 56;
     pub const NR_CLOSE: usize = 57;
     pub const NR_PIPE2: usize = 59;
     pub const NR_LSEEK: usize = 62;
@@ -119,9 +119,11 @@ mod numbers {
     pub const NR_EXECVE: usize = 221;
     pub const NR_MMAP: usize = 222;
     pub const NR_SETNS: usize = 268;
+    pub const NR_SCHED_SETATTR: usize = 274;
     pub const NR_SECCOMP: usize = 277;
     pub const NR_MEMFD_CREATE: usize = 279;
     pub const NR_CLOSE_RANGE: usize = 436;
+    pub const NR_OPENAT2: usize = 437;
     pub const NR_FACCESSAT2: usize = 439;
 }
 

@@ -5,13 +5,14 @@ use crate::Context;
 use crate::abi::*;
 use crate::sys::*;
 
-/// Runs them in order; the first that fails ends the container.
-pub fn run(c: &Context) {
+/// Runs them in order; the first that fails ends the container. `envp` is the program's
+/// environment, for those that have none.
+pub fn run(c: &Context, envp: *const *const u8) {
     let hooks = c.at(c.block.hooks).cast::<HookEntry>();
     for i in 0..c.block.hooks.count {
         // SAFETY: the runtime wrote `count` entries there.
         let hook = unsafe { *hooks.add(i as usize) };
-        run_one(c, i, &hook);
+        run_one(c, i, &hook, envp);
     }
 }
 
@@ -61,10 +62,14 @@ fn state_file(c: &Context) -> isize {
     fd
 }
 
-fn run_one(c: &Context, index: u32, hook: &HookEntry) {
+fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8) {
     let stage = Stage::StartContainerHook;
     let argv = relocate(c, hook.argv);
-    let envp = relocate(c, hook.envp);
+    let envp = if hook.envp.count == 0 {
+        programs
+    } else {
+        relocate(c, hook.envp)
+    };
     let state = state_file(c);
     if state < 0 {
         c.fail(stage, index, -state as i32);
@@ -79,6 +84,7 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry) {
     if pid == 0 {
         setsid();
         dup3(state as i32, 0);
+        dup3(stderr[1], 1);
         dup3(stderr[1], 2);
         close_range(3, u32::MAX, 0);
         let errno = -execve(c.at(hook.path), argv, envp);

@@ -155,6 +155,9 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     if c.pid_namespace != -1 {
         enter_pid_namespace(&c);
     }
+    if c.block.flags & FLAG_SCHEDULER != 0 {
+        c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
+    }
     reset_signals(c.block.ignored_signals);
     let loaded = credentials(&c, path);
     if !loaded {
@@ -170,7 +173,7 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
         // The runtime's create has ended; only the fifo's reader listens now.
         c.report_to = wait_for_start(&c);
     }
-    hooks::run(&c);
+    hooks::run(&c, envp);
     let errno = -execve(path, argv, envp) as i32;
     let mut message = Message::new(TAG_FAILED, Stage::Exec as u32, 0, errno);
     let mut length = 0;
@@ -253,7 +256,13 @@ fn write_labels(c: &Context) {
     for i in 0..c.block.proc_writes.count {
         // SAFETY: the runtime wrote `count` entries there.
         let entry = unsafe { *writes.add(i as usize) };
-        let fd = openat(c.proc_dir, c.at(entry.path), O_WRONLY | O_CLOEXEC);
+        // Nothing that the configuration had mounted on the way is entered (CVE-2025-52881).
+        let fd = openat2(
+            c.proc_dir,
+            c.at(entry.path),
+            O_WRONLY | O_CLOEXEC,
+            RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS,
+        );
         if fd < 0 {
             c.fail(Stage::Label, i, -fd as i32);
         }

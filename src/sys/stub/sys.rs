@@ -29,6 +29,9 @@ pub const ETIMEDOUT: i32 = 110;
 pub const CLOSE_RANGE_CLOEXEC: usize = 4;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
+pub const RESOLVE_NO_XDEV: u64 = 1;
+pub const RESOLVE_NO_MAGICLINKS: u64 = 2;
+pub const RESOLVE_BENEATH: u64 = 8;
 const PROT_READ_WRITE: usize = 3;
 const MAP_PRIVATE: usize = 2;
 const SECCOMP_SET_MODE_FILTER: usize = 1;
@@ -90,8 +93,21 @@ pub fn close(fd: i32) {
     syscall(NR_CLOSE, [fd as usize, 0, 0, 0, 0, 0]);
 }
 
-pub fn openat(dir: i32, path: *const u8, flags: usize) -> isize {
-    syscall(NR_OPENAT, [dir as usize, path as usize, flags, 0, 0, 0])
+pub fn openat2(dir: i32, path: *const u8, flags: usize, resolve: u64) -> isize {
+    // struct open_how: flags, mode, resolve.
+    let how = [flags as u64, 0, resolve];
+    let address = how.as_ptr() as usize;
+    syscall(
+        NR_OPENAT2,
+        [
+            dir as usize,
+            path as usize,
+            address,
+            size_of_val(&how),
+            0,
+            0,
+        ],
+    )
 }
 
 pub fn mmap_private(fd: i32, length: usize, offset: usize) -> *const u8 {
@@ -111,6 +127,10 @@ pub fn close_range(from: u32, to: u32, flags: usize) -> isize {
 
 pub fn set_cloexec(fd: i32) -> isize {
     syscall(NR_FCNTL, [fd as usize, F_SETFD, FD_CLOEXEC, 0, 0, 0])
+}
+
+pub fn sched_setattr(attr: &[u64; 7]) -> isize {
+    syscall(NR_SCHED_SETATTR, [0, attr.as_ptr() as usize, 0, 0, 0, 0])
 }
 
 pub fn setgroups(count: usize, groups: *const u8) -> isize {

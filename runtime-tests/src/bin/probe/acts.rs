@@ -47,6 +47,17 @@ pub fn syscall(args: &[&str], compat: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// `thread-syscall NUMBER`: makes the call in a thread of its own, and prints `lives on` if the
+/// process outlives that.
+pub fn thread_syscall(args: &[&str]) -> io::Result<()> {
+    let nr = number(first(args, "thread-syscall NUMBER")?)?;
+    std::thread::spawn(move || raw::syscall(nr, [0; 6]));
+    // A thread that is killed is never joined.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    println!("lives on");
+    Ok(())
+}
+
 fn outcome<T>(result: io::Result<T>) {
     let errno = match result {
         Ok(_) => 0,
@@ -209,6 +220,29 @@ pub fn winsize(args: &[&str]) -> io::Result<()> {
         show()?;
     }
     Ok(())
+}
+
+/// `agent ERRNO`: the seccomp agent of the listener on standard input; answers every call that
+/// it is asked about with this errno, until there is nobody left to ask.
+pub fn agent(args: &[&str]) -> io::Result<()> {
+    // ioctls of linux/seccomp.h, with the sizes of seccomp_notif and seccomp_notif_resp.
+    const RECEIVE: usize = 0xc050_2100;
+    const SEND: usize = 0xc018_2101;
+    let errno = number(first(args, "agent ERRNO")?)?;
+    loop {
+        let mut question = [0u64; 10];
+        let address = question.as_mut_ptr() as usize;
+        match raw::syscall(libc::SYS_ioctl, [0, RECEIVE, address, 0, 0, 0]) {
+            (0, _) => {}
+            (_, libc::EINTR) => continue,
+            (_, libc::ENOENT) => return Ok(()),
+            (_, errno) => return Err(io::Error::from_raw_os_error(errno)),
+        }
+        // id, value, error (the low half of the last).
+        let answer = [question[0], 0, u64::from((-errno) as i32 as u32)];
+        let address = answer.as_ptr() as usize;
+        raw::syscall(libc::SYS_ioctl, [0, SEND, address, 0, 0, 0]);
+    }
 }
 
 /// `threads`: prints how many threads this process has, for pid limits.

@@ -47,10 +47,24 @@ fn collect() -> Value {
             text.lines().find_map(|line| line.strip_prefix("Umask:")).map(|v| v.trim().to_string())
         }),
         "scheduler": raw::syscall(libc::SYS_sched_getscheduler, [0; 6]).0,
+        "sched_attr": sched_attr(),
         "nice": 20 - raw::syscall(libc::SYS_getpriority, [0; 6]).0,
         "personality": raw::syscall(libc::SYS_personality, [0xffff_ffff, 0, 0, 0, 0, 0]).0,
         "dumpable": raw::syscall(libc::SYS_prctl, [libc::PR_GET_DUMPABLE as usize, 0, 0, 0, 0, 0]).0,
         "parent_death_signal": parent_death_signal(),
+    })
+}
+
+/// What sched_getattr(2) says: `struct sched_attr` of linux/sched/types.h.
+fn sched_attr() -> Value {
+    let mut words = [0u64; 7];
+    let address = words.as_mut_ptr() as usize;
+    let size = size_of_val(&words);
+    raw::syscall(libc::SYS_sched_getattr, [0, address, size, 0, 0, 0]);
+    let [sizes, flags, numbers, runtime, deadline, period, _] = words;
+    json!({
+        "policy": sizes >> 32, "flags": flags, "nice": numbers as u32 as i32, "priority": numbers >> 32,
+        "runtime": runtime, "deadline": deadline, "period": period,
     })
 }
 

@@ -11,6 +11,7 @@ mod launch;
 mod old_kernel;
 mod raw;
 mod resctrl;
+mod spy;
 
 use std::process::ExitCode;
 
@@ -36,8 +37,11 @@ fn main() -> ExitCode {
         "fork" => acts::fork(rest),
         "orphan" => acts::orphan(rest),
         "winsize" => acts::winsize(rest),
+        "thread-syscall" => acts::thread_syscall(rest),
+        "agent" => acts::agent(rest),
         "threads" => acts::threads(),
         "hook" => hook::run(rest),
+        "spy" => spy::run(rest),
         "as" => launch::run(rest),
         "resctrl" => resctrl::run(rest),
         _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),

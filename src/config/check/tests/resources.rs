@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{accepts, refuses, warns};
+use super::{accepts, refuses};
 
 #[test]
 fn device_rules_are_complete() {
@@ -74,20 +74,6 @@ fn memory_limits_are_bytes_or_unlimited() {
             json!(101),
             "/linux/resources/memory/swappiness",
             "0 to 100",
-        ),
-    ]);
-    warns(&[
-        (
-            "/linux/resources/memory/kernel",
-            json!(-1),
-            "/linux/resources/memory/kernel",
-            "ignored",
-        ),
-        (
-            "/linux/resources/memory/kernelTCP",
-            json!(9),
-            "/linux/resources/memory/kernelTCP",
-            "ignored",
         ),
     ]);
 }
