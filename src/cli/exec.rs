@@ -30,12 +30,13 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
         }
         Status::Paused | Status::Created | Status::Running => {}
     }
-    let mut template: Template<'_> = serde_json::from_str(&state.template).with_context(|| {
-        format!(
-            "the state of container {:?} has no process to follow",
-            args.id
-        )
-    })?;
+    let mut template: Template<'_> = serde_json::from_slice(state.template.as_bytes())
+        .with_context(|| {
+            format!(
+                "the state of container {:?} has no process to follow",
+                args.id
+            )
+        })?;
     let file = match &args.process {
         Some(path) => read_file(path)?,
         None => Vec::new(),

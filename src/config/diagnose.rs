@@ -1,25 +1,17 @@
 //! Finds out why a text is not a configuration, for people: where (the JSON
-//! pointer, line and column), what was found and what was expected. It parses
-//! the text again, slowly; it is never on the way of a correct file.
+//! pointer, line and column), what was found and what was expected. It is never on the
+//! way of a correct file.
 
-use std::fmt::Write;
-
-use serde::de::Deserialize;
 use serde_json::error::Category;
-use serde_path_to_error::Segment;
 
 use super::error::ConfigError;
-use super::place::write_member;
+use super::locate::pointer_at;
 
 /// The longest excerpt of a wrong value in a message, in characters.
 const EXCERPT: usize = 60;
 
-/// Explains why `text` could not be read as a `T`; `error` is what the plain
-/// parse said.
-pub(super) fn diagnose<'de, T: Deserialize<'de>>(
-    text: &'de [u8],
-    error: &serde_json::Error,
-) -> ConfigError {
+/// Explains why `text` could not be read; `error` is what the parse said.
+pub(super) fn diagnose(text: &[u8], error: &serde_json::Error) -> ConfigError {
     if text.iter().all(u8::is_ascii_whitespace) {
         return ConfigError::new("", "the file is empty, expected a JSON object");
     }
@@ -31,7 +23,7 @@ pub(super) fn diagnose<'de, T: Deserialize<'de>>(
             .with_hint("save it as UTF-8 without one");
     }
     match error.classify() {
-        Category::Data => wrong_data::<T>(text, error),
+        Category::Data => ConfigError::new(pointer_at(text, offset(text, error)), explain(error)),
         Category::Eof => ConfigError::new(
             "",
             format!(
@@ -64,33 +56,11 @@ fn not_utf8(text: &[u8], offset: usize) -> ConfigError {
     )
 }
 
-/// A value that is JSON but not what belongs there: a second parse that keeps
-/// track of where it stands gives the pointer.
-fn wrong_data<'de, T: Deserialize<'de>>(
-    text: &'de [u8],
-    plain_error: &serde_json::Error,
-) -> ConfigError {
-    let mut parser = serde_json::Deserializer::from_slice(text);
-    match serde_path_to_error::deserialize::<_, T>(&mut parser) {
-        Err(error) => {
-            let pointer = pointer(error.path());
-            ConfigError::new(pointer, explain(error.inner()))
-        }
-        Ok(_) => ConfigError::new("", explain(plain_error)),
-    }
-}
-
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        // Writing to a String cannot fail.
-        let _ = match segment {
-            Segment::Seq { index } => write!(pointer, "/{index}"),
-            Segment::Map { key } => write_member(&mut pointer, key),
-            Segment::Enum { .. } | Segment::Unknown => Ok(()),
-        };
-    }
-    pointer
+/// How many bytes of the text the parser had read when it stopped.
+fn offset(text: &[u8], error: &serde_json::Error) -> usize {
+    let before = error.line().saturating_sub(1);
+    let lines = text.split_inclusive(|&byte| byte == b'\n').take(before);
+    lines.map(<[u8]>::len).sum::<usize>() + error.column()
 }
 
 fn explain(error: &serde_json::Error) -> String {

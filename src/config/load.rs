@@ -80,7 +80,7 @@ fn from_errno(errno: Errno) -> ReadErrorKind {
 /// A [`ConfigError`] with the JSON pointer of a value of the wrong type, or
 /// with line and column of what is not JSON.
 pub fn parse(text: &[u8]) -> Result<Spec<'_>, ConfigError> {
-    serde_json::from_slice(text).map_err(|error| diagnose::<Spec>(text, &error))
+    serde_json::from_slice(text).map_err(|error| diagnose(text, &error))
 }
 
 /// Parses the file of `exec --process`, which holds what is the member
@@ -89,7 +89,7 @@ pub fn parse(text: &[u8]) -> Result<Spec<'_>, ConfigError> {
 /// # Errors
 /// As [`parse`]; the pointers start at the process.
 pub fn parse_process(text: &[u8]) -> Result<Process<'_>, ConfigError> {
-    serde_json::from_slice(text).map_err(|error| diagnose::<Process>(text, &error))
+    serde_json::from_slice(text).map_err(|error| diagnose(text, &error))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod diagnose;
 mod error;
 pub mod list;
 mod load;
+mod locate;
 mod member;
 pub mod names;
 mod place;

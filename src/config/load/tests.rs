@@ -160,7 +160,7 @@ fn a_wrong_type_is_explained_with_its_pointer() {
         ),
         (
             r#"{"root": {}, "root": {}}"#,
-            "config.json: the member `root` is given twice (line 1 column 19)",
+            "config.json: /root: the member `root` is given twice (line 1 column 19)",
         ),
     ] {
         assert_eq!(message(text), expected);
