@@ -10,6 +10,10 @@ mod cgroup_v2;
 mod cve;
 mod devices;
 mod engines;
+mod exec;
+mod exec_confinement;
+mod exec_failures;
+mod exec_security;
 mod foreground;
 mod hook_details;
 mod hooks;
@@ -90,4 +94,8 @@ pub const ALL: &[&[Test]] = &[
     engines::TESTS,
     labels::TESTS,
     old_kernel::TESTS,
+    exec::TESTS,
+    exec_confinement::TESTS,
+    exec_failures::TESTS,
+    exec_security::TESTS,
 ];
