@@ -1,5 +1,6 @@
 //! `exec` gives exactly what the container's own process has, unless flags say otherwise.
 
+use super::exec::sleeping;
 use crate::bundle::{Bundle, DOCKER_CAPS};
 use crate::container::Container;
 use crate::context::Ctx;
@@ -27,17 +28,7 @@ tests!("exec_confinement":
     oom_score_adj,
     scheduler_and_io_priority,
     memory_policy,
-    a_user_namespace,
-    a_time_namespace,
-    a_cgroup_namespace,
-    no_pid_namespace,
-    no_mount_namespace,
-    no_namespace_at_all,
-    joined_namespaces,
-    a_joined_user_namespace,
-    without_pivot_root,
     without_a_keyring_of_its_own,
-    on_cgroup_v2,
     groups_umask_and_signals_of_the_caller_do_not_leak,
     the_environment_of_the_caller_does_not_leak,
     descriptors_of_the_caller_do_not_leak,
@@ -105,11 +96,12 @@ fn lines(text: &str) -> Outcome<(Value, Value)> {
 
 /// Starts the bundle, looks from its own process and from one that `exec` adds, and requires
 /// that both see the same; gives what they see.
-fn same<'a>(b: Bundle<'a>) -> Outcome<(Container<'a>, Facts)> {
+pub(super) fn same<'a>(b: Bundle<'a>) -> Outcome<(Container<'a>, Facts)> {
     same_with(b, &[])
 }
 
-fn same_with<'a>(b: Bundle<'a>, options: &[&str]) -> Outcome<(Container<'a>, Facts)> {
+/// The same with options of `run`.
+pub(super) fn same_with<'a>(b: Bundle<'a>, options: &[&str]) -> Outcome<(Container<'a>, Facts)> {
     let b = b.shell(&format!("{LOOK}; echo; exec sleep 1000"));
     let mut all = vec!["--detach"];
     all.extend(options);
@@ -141,7 +133,7 @@ fn a_plain_container(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn deny_mkdir() -> Value {
+pub(super) fn deny_mkdir() -> Value {
     json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]})
 }
@@ -344,138 +336,6 @@ fn memory_policy(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn a_user_namespace(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?
-        .user_namespace()
-        .set("/linux/seccomp", deny_mkdir())
-        .set(
-            "/process/user",
-            json!({"uid": 5, "gid": 6, "additionalGids": [9]}),
-        );
-    let (c, facts) = same(b)?;
-    check_eq!(facts.status("Uid")?, "5 5 5 5", "Uid");
-    check_eq!(facts.status("Groups")?, "9", "Groups");
-    c.exec_says(
-        &["--user", "0"],
-        "test $(id -u) = 0 && touch /dev/shm/root-was-here",
-    )?;
-    Ok(())
-}
-
-fn a_time_namespace(ctx: &Ctx) -> Outcome {
-    let b = Bundle::new(ctx)?.namespace("time", None).set(
-        "/linux/timeOffsets",
-        json!({"boottime": {"secs": 4000, "nanosecs": 0}}),
-    );
-    let (_, facts) = same(b)?;
-    check!(
-        facts.text("timens_offsets")?.contains("4000"),
-        "the offsets are {:?}",
-        facts.0["timens_offsets"]
-    );
-    Ok(())
-}
-
-fn a_cgroup_namespace(ctx: &Ctx) -> Outcome {
-    let (_, facts) = same(Bundle::new(ctx)?.namespace("cgroup", None))?;
-    for line in facts.text("cgroup")?.lines() {
-        // A hierarchy that the runtime makes no cgroup in keeps the caller's.
-        check!(!line.contains("corten-tests"), "seen from inside: {line}");
-    }
-    Ok(())
-}
-
-fn no_pid_namespace(ctx: &Ctx) -> Outcome {
-    same(Bundle::new(ctx)?.without_namespace("pid")).map(drop)
-}
-
-/// Without a mount namespace the root is changed: what there is lies below it.
-fn below_the_root(b: Bundle) -> Outcome {
-    let b = b
-        .set("/mounts", json!([]))
-        .set("/process/cwd", "/srv")
-        .args(&["/bin/busybox", "sleep", "1000"]);
-    std::fs::write(b.rootfs().join("only-here"), "yes")?;
-    let c = b.detach()?;
-    let said = c.exec_says(&[], "cat ../only-here ../../../only-here; pwd; id -u")?;
-    check_eq!(said, "yesyes/srv\n0", "what is seen below the root");
-    Ok(())
-}
-
-fn no_mount_namespace(ctx: &Ctx) -> Outcome {
-    below_the_root(Bundle::new(ctx)?.without_namespace("mount"))
-}
-
-fn no_namespace_at_all(ctx: &Ctx) -> Outcome {
-    below_the_root(
-        Bundle::new(ctx)?
-            .set("/linux/namespaces", json!([]))
-            .remove("/hostname"),
-    )
-}
-
-fn path_of(pid: i32, kind: &str) -> String {
-    format!("/proc/{pid}/ns/{kind}")
-}
-
-fn joined_namespaces(ctx: &Ctx) -> Outcome {
-    let first = Bundle::new(ctx)?
-        .namespace("time", None)
-        .namespace("cgroup", None)
-        .args(&["/bin/sleep", "1000"])
-        .detach()?;
-    let pid = first.pid()?;
-    let mut b = Bundle::new(ctx)?.remove("/hostname");
-    for (kind, name) in [
-        ("pid", "pid"),
-        ("network", "net"),
-        ("ipc", "ipc"),
-        ("uts", "uts"),
-        ("cgroup", "cgroup"),
-        ("time", "time"),
-    ] {
-        b = b.namespace(kind, Some(&path_of(pid, name)));
-    }
-    let (_, facts) = same(b)?;
-    let others = first.exec_facts(&[])?;
-    for kind in ["pid", "net", "ipc", "uts", "cgroup", "time"] {
-        check_eq!(
-            facts.namespace(kind)?,
-            others.namespace(kind)?,
-            "{kind} namespace"
-        );
-    }
-    check!(
-        facts.namespace("mnt")? != others.namespace("mnt")?,
-        "the mounts are the same"
-    );
-    Ok(())
-}
-
-fn a_joined_user_namespace(ctx: &Ctx) -> Outcome {
-    let first = Bundle::new(ctx)?
-        .user_namespace()
-        .args(&["/bin/sleep", "1000"])
-        .detach()?;
-    let pid = first.pid()?;
-    let b = Bundle::new(ctx)?
-        .namespace("user", Some(&path_of(pid, "user")))
-        .namespace("pid", Some(&path_of(pid, "pid")));
-    let (_, facts) = same(b)?;
-    check!(facts.text("uid_map")?.contains("100000"), "no mapping");
-    Ok(())
-}
-
-fn without_pivot_root(ctx: &Ctx) -> Outcome {
-    let (c, _) = same_with(Bundle::new(ctx)?, &["--no-pivot"])?;
-    check_eq!(
-        c.exec_says(&["--cwd", "/bin"], "ls probe")?,
-        "probe",
-        "the root"
-    );
-    Ok(())
-}
-
 fn without_a_keyring_of_its_own(ctx: &Ctx) -> Outcome {
     let (_, facts) = same_with(Bundle::new(ctx)?, &["--no-new-keyring"])?;
     let probe = ctx.probe.to_string_lossy().into_owned();
@@ -487,22 +347,6 @@ fn without_a_keyring_of_its_own(ctx: &Ctx) -> Outcome {
         "keyring"
     );
     Ok(())
-}
-
-fn on_cgroup_v2(ctx: &Ctx) -> Outcome {
-    ctx.use_pure_v2()?;
-    let (c, facts) = same(Bundle::new(ctx)?)?;
-    let wanted = format!("0::{}/{}", ctx.prefix, c.id);
-    let cgroup = facts.text("cgroup")?;
-    check!(
-        cgroup.lines().any(|line| line == wanted),
-        "{wanted} is not in {cgroup}"
-    );
-    Ok(())
-}
-
-fn sleeping(ctx: &Ctx) -> Outcome<Container<'_>> {
-    Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()
 }
 
 fn groups_umask_and_signals_of_the_caller_do_not_leak(ctx: &Ctx) -> Outcome {

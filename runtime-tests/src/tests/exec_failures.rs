@@ -1,6 +1,6 @@
 //! `exec` that fails: one line, 255, and nothing left; the container is unharmed.
 
-use super::exec::only_the_init;
+use super::exec::{only_the_init, sleeping};
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
@@ -33,10 +33,6 @@ tests!("exec_failures":
     killed_at_each_system_call_of_all_its_processes as Long,
     killed_at_each_system_call_without_a_pid_namespace as Long,
 );
-
-fn sleeping(ctx: &Ctx) -> Outcome<Container<'_>> {
-    Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()
-}
 
 /// Refused with these words, and nothing is left.
 fn refused(ctx: &Ctx, c: &Container, options: &[&str], command: &[&str], words: &str) -> Outcome {

@@ -13,7 +13,9 @@ mod engines;
 mod exec;
 mod exec_confinement;
 mod exec_failures;
+mod exec_namespaces;
 mod exec_security;
+mod exec_streams;
 mod foreground;
 mod hook_details;
 mod hooks;
@@ -97,5 +99,7 @@ pub const ALL: &[&[Test]] = &[
     exec::TESTS,
     exec_confinement::TESTS,
     exec_failures::TESTS,
+    exec_namespaces::TESTS,
     exec_security::TESTS,
+    exec_streams::TESTS,
 ];
