@@ -163,7 +163,10 @@ fn preserve_fds_passes_that_many_on(ctx: &Ctx) -> Outcome {
     // Descriptors of the runtime itself are none that the caller has passed.
     for n in ["1", "2", "3", "20"] {
         let log = ctx.dir.join("log");
-        let run = c.exec(&["--preserve-fds", n], &["/bin/true"]);
+        let closed = "exec 3<&- 4<&- 5<&- 6<&-; exec \"$0\" \"$@\"";
+        let run = c
+            .exec(&["--preserve-fds", n], &["/bin/true"])
+            .within(&["/bin/sh", "-c", closed]);
         run.global(&["--log", &log.to_string_lossy()])
             .run()?
             .code_is(255)?;
