@@ -119,6 +119,12 @@ impl<'a> Cmd<'a> {
         self
     }
 
+    /// Gives the command this standard input.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Cmd<'a> {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// Starts the command in this directory.
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Cmd<'a> {
         self.cwd = Some(dir.into());
@@ -243,7 +249,12 @@ impl Output {
     /// Fails unless the command was refused in the promised form: exit code 1
     /// and exactly one line on stderr.
     pub fn refused(self) -> Outcome<Output> {
-        let output = self.code_is(1)?;
+        self.refused_with(1)
+    }
+
+    /// The same with another exit code: 255 is `exec`'s.
+    pub fn refused_with(self, code: i32) -> Outcome<Output> {
+        let output = self.code_is(code)?;
         let lines = output
             .stderr
             .lines()

@@ -2,6 +2,7 @@
 
 use crate::command::{Cmd, Output};
 use crate::context::Ctx;
+use crate::facts::Facts;
 use crate::outcome::{Because, Outcome, fail};
 use crate::{check_eq, procs};
 use serde_json::Value;
@@ -38,6 +39,27 @@ impl<'a> Container<'a> {
         all.push(&self.id);
         all.extend(args.iter().map(AsRef::as_ref));
         self.ctx.rt(&all)
+    }
+
+    /// `exec OPTIONS ID COMMAND`.
+    pub fn exec<S: AsRef<str>>(&self, options: &[&str], command: &[S]) -> Cmd<'a> {
+        let mut verb = vec!["exec"];
+        verb.extend(options);
+        self.verb(&verb, command)
+    }
+
+    /// What a shell line prints that `exec` runs, trimmed.
+    pub fn exec_says(&self, options: &[&str], line: &str) -> Outcome<String> {
+        let output = self.exec(options, &["/bin/sh", "-c", line]).run()?.ok()?;
+        Ok(output.stdout.trim().to_string())
+    }
+
+    /// What a process sees that `exec` adds.
+    pub fn exec_facts(&self, options: &[&str]) -> Outcome<Facts> {
+        let output = self.exec(options, &["/bin/probe", "facts"]).run()?.ok()?;
+        Ok(Facts(
+            serde_json::from_str(&output.stdout).because("the probe's output")?,
+        ))
     }
 
     /// `start`, which must succeed.

@@ -12,8 +12,9 @@ use crate::config;
 use crate::config::spec::{Capabilities, Process, Text};
 use crate::container::template::Template;
 use crate::container::{Status, status};
-use crate::launch::exec::{Request, exec as launch};
+use crate::launch::exec::{Request, exec as launch, open_init};
 use crate::launch::foreground::{self, Signals};
+use crate::sys::errno_text;
 
 /// Runs a process in a container; gives its exit code.
 ///
@@ -22,6 +23,8 @@ use crate::launch::foreground::{self, Signals};
 pub fn exec(global: &Global, args: Exec) -> Result<u8> {
     let entry = context::entry(global, &args.id)?;
     let state = entry.read_state()?;
+    // The descriptor first, the look after: what it stands for is then the init.
+    let init = open_init(&state)?;
     match status::of(&state, entry.dir()) {
         Status::Stopped => bail!("cannot exec in a stopped container"),
         Status::Creating => bail!("cannot exec in a container that is being created"),
@@ -41,20 +44,21 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
         Some(path) => read_file(path)?,
         None => Vec::new(),
     };
-    match &args.process {
+    let name = match &args.process {
         Some(path) => {
-            let in_file = |error: config::ConfigError| error.in_file(path.display().to_string());
-            template.process = config::parse_process(&file).map_err(in_file)?;
-            for warning in config::check_process(&template.process).map_err(in_file)? {
-                log::warn!("{}: {warning}", path.display());
-            }
+            let name = path.display().to_string();
+            let parsed = config::parse_process(&file);
+            template.process = parsed.map_err(|error| error.in_file(&name))?;
+            name
         }
         None => {
             apply(&mut template.process, &args)?;
-            for warning in config::check_process(&template.process)? {
-                log::warn!("{warning}");
-            }
+            "process".to_owned()
         }
+    };
+    let checked = config::check_process(&template.process);
+    for warning in checked.map_err(|error| error.in_file(&name))? {
+        log::warn!("{}", warning.in_file(&name));
     }
     let cgroups = args.cgroups.iter().map(|text| Beneath::parse(text));
     let cgroups = cgroups
@@ -63,6 +67,7 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
     let (listen_fds, listen_env) = create::socket_activation();
     let request = Request {
         state: &state,
+        init: init.context("cannot exec in a stopped container")?,
         template: &template,
         detached: args.detach,
         console_socket: args.console_socket,
@@ -73,26 +78,34 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
         cgroups,
     };
     if args.detach {
-        launch(&request).context("exec failed")?;
+        launch(&request)?;
         return Ok(0);
     }
     // Before the clone, so that no signal and no child's end is missed.
     let signals = Signals::block().context("cannot watch for signals")?;
-    let running = launch(&request).context("exec failed")?;
+    let running = launch(&request)?;
     let code = foreground::wait(&running, &signals).context("cannot wait for the process")?;
+    // The process ends here, and the kernel closes all at once.
+    std::mem::forget((running, signals, request, entry));
     // Exit codes have eight bits.
     Ok(code as u8)
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut text)
-            .context("cannot read the process from standard input")?;
-        return Ok(text);
+    let mut text = Vec::new();
+    let limit = config::MAX_SIZE + 1;
+    let read = match path == Path::new("-") {
+        true => std::io::stdin().take(limit).read_to_end(&mut text),
+        false => std::fs::File::open(path).and_then(|f| f.take(limit).read_to_end(&mut text)),
+    };
+    if let Err(error) = read {
+        let why = errno_text(error.raw_os_error().unwrap_or(libc::EIO));
+        bail!("cannot read the process from {}: {why}", path.display());
     }
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    if text.len() as u64 == limit {
+        bail!("{}: more than {} bytes", path.display(), config::MAX_SIZE);
+    }
+    Ok(text)
 }
 
 /// Changes the container's own process by the flags, as runc does.
@@ -102,7 +115,8 @@ fn apply(process: &mut Process<'_>, args: &Exec) -> Result<()> {
     }
     let text = |text: &String| Text::from(text.clone());
     process.args = args.args.iter().map(text).collect();
-    if let Some(cwd) = &args.cwd {
+    let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    if let Some(cwd) = &given(&args.cwd) {
         process.cwd = text(cwd);
     }
     process.env.extend(args.env.iter().map(text));
@@ -113,18 +127,25 @@ fn apply(process: &mut Process<'_>, args: &Exec) -> Result<()> {
     }
     process.user.additional_gids.extend(&args.additional_gids);
     process.no_new_privileges = args.no_new_privs.unwrap_or(process.no_new_privileges);
-    if args.apparmor.is_some() {
-        process.apparmor_profile = args.apparmor.as_ref().map(text);
+    if let Some(profile) = &given(&args.apparmor) {
+        process.apparmor_profile = Some(text(profile));
     }
-    if args.process_label.is_some() {
-        process.selinux_label = args.process_label.as_ref().map(text);
+    if let Some(label) = &given(&args.process_label) {
+        process.selinux_label = Some(text(label));
     }
     if !args.caps.is_empty() {
         let sets = process
             .capabilities
             .get_or_insert_with(Capabilities::default);
         // Not inheritable: a program without file capabilities has no use for it
-        // (CVE-2022-29162).
+        // (CVE-2022-29162). What the container's own process may inherit is ambient too,
+        // as runc has it: else another user than root would not get it.
+        let inheritable = &sets.inheritable;
+        let ambient = args
+            .caps
+            .iter()
+            .filter(|cap| inheritable.iter().any(|i| i == cap.as_str()));
+        sets.ambient.extend(ambient.map(text));
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.extend(args.caps.iter().map(text));
         }

@@ -50,7 +50,7 @@ pub fn main(argv: Vec<OsString>) -> u8 {
 /// The program's exit code, or what engines know a failure of `exec` itself by.
 fn exec_code(result: Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
-        log::fatal(&format!("{error:#}"));
+        log::fatal(&format!("exec failed: {error:#}"));
         255
     })
 }

@@ -69,6 +69,14 @@ pub struct Warning {
     pub message: String,
 }
 
+impl Warning {
+    /// The line about another file than config.json.
+    pub fn in_file(&self, file: &str) -> String {
+        let error = ConfigError::new(self.pointer.as_str(), self.message.as_str());
+        error.in_file(file).to_string()
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_line(f, "config.json", &self.pointer, &self.message)

@@ -21,6 +21,23 @@ pub fn of_process(message: &Message, process: &ProcessPlan) -> String {
                 .unwrap_or_default();
             format!("/process/args/0: {}", program(&name, message.value))
         }
+        Stage::OomScoreAdj => {
+            let wanted = process.oom_score_adj.unwrap_or_default();
+            let hint = super::oom::HINT;
+            format!("/process/oomScoreAdj: cannot set {wanted}: {why} ({hint})")
+        }
+        // The container's init has ended meanwhile, and its namespaces with it.
+        Stage::JoinContainer if message.value == libc::ESRCH => {
+            "cannot exec in a stopped container".to_owned()
+        }
+        Stage::JoinPidNamespace if message.value == libc::ENOMEM => {
+            "cannot exec in a stopped container".to_owned()
+        }
+        Stage::JoinPidNamespace if message.value == libc::EAGAIN => {
+            format!(
+                "cannot {what}: {why} (exec takes two tasks for a moment: the container's pids limit may have room for one only)"
+            )
+        }
         Stage::Affinity => {
             let hint = match message.value {
                 libc::EINVAL => " (none of these CPUs is there or may be used)",

@@ -14,7 +14,7 @@
 //! The process is not in the container's pid namespace before it is the stub, so that
 //! nothing inside ever sees the runtime (CVE-2016-9962, CVE-2019-5736).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -22,15 +22,16 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::attempt::{ignored_signals, waitid_exited};
-use super::program::{self, Handover, PidNamespace, Program, Step};
+use super::joiner::Joiner;
+use super::program::Program;
 use super::send::{connect, send_fd};
-use super::talk::send_listener;
+use super::talk::{send_listener, speaks};
 use super::{
-    Doing, LaunchError, Running, describe_process, init, oom, parent, pid_file, stub_data, tty,
+    Doing, LaunchError, Running, describe_process, init, parent, pid_file, stub_data, tty,
 };
 use crate::cgroup::{Beneath, Cgroup};
 use crate::container::template::Template;
-use crate::container::{State, Status, status};
+use crate::container::{State, Status};
 use crate::plan::path::c_string;
 use crate::plan::process::{self, ProcessPlan};
 use crate::plan::scheduling::{self, AffinityPlan, SchedulingPlan};
@@ -38,9 +39,8 @@ use crate::rootfs::Procfs;
 use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
-use crate::sys::process::{set_affinity, setns, unblock_signals};
 use crate::sys::stub::abi::{self, Message};
-use crate::sys::stub::{self, At, Stage};
+use crate::sys::stub::{self, Stage};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWPID: u64 = libc::CLONE_NEWPID as u64;
@@ -51,6 +51,8 @@ const NEWNS: u64 = libc::CLONE_NEWNS as u64;
 pub struct Request<'a> {
     /// The container.
     pub state: &'a State,
+    /// Its init, whose status was looked at after this was opened: it is the one meant.
+    pub init: OwnedFd,
     /// Its template, with the process that is wanted.
     pub template: &'a Template<'a>,
     /// The caller does not stay.
@@ -94,6 +96,7 @@ pub fn exec(request: &Request<'_>) -> Result<Running, LaunchError> {
         affinity: &affinity,
         child: None,
         pid_file: false,
+        met: false,
     };
     match attempt.go() {
         Ok(running) => Ok(running),
@@ -111,6 +114,8 @@ struct Attempt<'a> {
     affinity: &'a AffinityPlan,
     child: Option<(Pid, OwnedFd)>,
     pid_file: bool,
+    /// The process in the pid namespace is known.
+    met: bool,
 }
 
 impl Attempt<'_> {
@@ -124,15 +129,10 @@ impl Attempt<'_> {
             Some(path) => Some(connect("connect to the pidfd socket", path)?),
             None => None,
         };
-        // The descriptor first, the check after: what it stands for is then the init.
-        let init = open_init(request.state)?;
         let cgroup = self.open_cgroup()?;
         let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
         let size = self.write_stub(&memfd)?;
-        let channel = self.clone(&init, &cgroup, &memfd, size)?;
-        if let Some(adjustment) = self.process.oom_score_adj {
-            oom::adjust(self.child()?.0, adjustment)?;
-        }
+        let channel = self.clone(&cgroup, &memfd, size)?;
         if request.template.namespaces & NEWPID == 0 {
             self.write_pid_file()?;
         }
@@ -189,7 +189,6 @@ impl Attempt<'_> {
 
     fn clone(
         &mut self,
-        init: &OwnedFd,
         cgroup: &Cgroup,
         memfd: &ShortLived,
         size: u32,
@@ -210,7 +209,7 @@ impl Attempt<'_> {
                 .doing("mount procfs for the runtime's own use", "")?;
         }
         let joiner = Joiner {
-            init: init.as_fd(),
+            init: self.request.init.as_fd(),
             namespaces: match own_user_namespace(state.pid, namespaces)? {
                 true => namespaces & !NEWUSER,
                 false => namespaces,
@@ -267,9 +266,19 @@ impl Attempt<'_> {
         console_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>, LaunchError> {
         let mut console = None;
+        let joins_pid = self.request.template.namespaces & NEWPID != 0;
         loop {
+            if joins_pid && !self.met {
+                let (_, first) = self.child()?;
+                if !speaks(channel, first).doing("hear from the process", "")? {
+                    return Err(killed());
+                }
+            }
             let received = tty::receive(channel).doing("hear from the process", "")?;
             let Some((message, fd)) = received else {
+                if joins_pid && !self.met {
+                    return Err(killed());
+                }
                 // Closed by execve, or by an end that its exit code tells of.
                 return Ok(console);
             };
@@ -279,9 +288,14 @@ impl Attempt<'_> {
                         send_fd(socket, master.as_fd(), b"/dev/ptmx")
                             .doing("send the terminal to the console socket", "")?;
                     }
-                    (_, master) => console = master,
+                    (_, master) => {
+                        master.iter().for_each(tty::size_of_callers);
+                        console = master;
+                    }
                 },
-                abi::TAG_INIT => {
+                // Once, and from the process that is not in there yet.
+                abi::TAG_INIT if joins_pid && !self.met => {
+                    self.met = true;
                     self.meet(message.value)?;
                     self.write_pid_file()?;
                     answer(channel, abi::TAG_MAPPED);
@@ -352,6 +366,10 @@ impl Attempt<'_> {
     }
 }
 
+fn killed() -> LaunchError {
+    LaunchError::Init("the process was killed before it could run the program".to_owned())
+}
+
 fn no_process() -> LaunchError {
     LaunchError::System("find the process", String::new(), Errno::SRCH)
 }
@@ -361,18 +379,18 @@ fn answer(channel: &OwnedFd, tag: u32) {
     let _ = stub::send(channel.as_fd(), &Message::new(tag, 0, 0, 0));
 }
 
-/// A descriptor of the container's init.
-fn open_init(state: &State) -> Result<OwnedFd, LaunchError> {
-    let stopped = || LaunchError::Usage("cannot exec in a stopped container".to_owned());
-    let pid = Pid::from_raw(state.pid).ok_or_else(stopped)?;
-    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(Errno::SRCH) => return Err(stopped()),
-        result => result.doing("open the container's init", "")?,
+/// A descriptor of the container's init, if it has one. Whether it is the init that was
+/// recorded is to be asked after this.
+///
+/// # Errors
+/// pidfd_open(2).
+pub fn open_init(state: &State) -> Result<Option<OwnedFd>, LaunchError> {
+    let Some(pid) = Pid::from_raw(state.pid) else {
+        return Ok(None);
     };
-    if status::is_alive(state) {
-        Ok(pidfd)
-    } else {
-        Err(stopped())
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => Ok(None),
+        result => result.doing("open the container's init", "").map(Some),
     }
 }
 
@@ -392,79 +410,4 @@ fn own_user_namespace(pid: i32, namespaces: u64) -> Result<bool, LaunchError> {
     let own = stat("/proc/self/ns/user".to_owned())?;
     let other = stat(format!("/proc/{pid}/ns/user"))?;
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
-}
-
-/// All that the process works with on its way into the container.
-struct Joiner<'a> {
-    init: BorrowedFd<'a>,
-    namespaces: u64,
-    root: Option<OwnedFd>,
-    keyring: Option<std::ffi::CString>,
-    affinity: &'a AffinityPlan,
-    program: Program<'a>,
-    procfs: Procfs,
-    channel: OwnedFd,
-    cgroup: &'a Cgroup,
-    size: i32,
-}
-
-impl Joiner<'_> {
-    fn run(mut self) -> ! {
-        match self.steps() {
-            Ok(never) => match never {},
-            Err(failure) => program::fail(&self.channel, &failure),
-        }
-    }
-
-    fn steps(&mut self) -> Step<std::convert::Infallible> {
-        // `exec` blocks signals to take them from a descriptor; the program gets them all.
-        unblock_signals();
-        if let Some(cpus) = &self.affinity.initial {
-            set_affinity(cpus).at(Stage::Affinity)?;
-        }
-        init::join_cgroup(self.cgroup)?;
-        if let Some(cpus) = &self.affinity.last {
-            set_affinity(cpus).at(Stage::Affinity)?;
-        }
-        if self.namespaces != 0 {
-            setns(self.init, self.namespaces).at(Stage::JoinContainer)?;
-        }
-        if self.namespaces & NEWUSER != 0 {
-            init::become_root(self.program.process)?;
-            init::undumpable()?;
-        }
-        if let Some(root) = self.root.take() {
-            rustix::process::fchdir(&root).at(Stage::Rootfs)?;
-            rustix::process::chroot(c".").at(Stage::Rootfs)?;
-        }
-        if let Some(name) = &self.keyring {
-            init::new_keyring(name, self.program.process.key_label.as_deref())?;
-        }
-        let joins_pid = self.namespaces & NEWPID != 0;
-        if !joins_pid {
-            rustix::process::setsid().at(Stage::Session)?;
-        }
-        if self.program.process.terminal {
-            self.make_terminal(!joins_pid).at(Stage::Console)?;
-        }
-        let found = self.program.prepare(false)?;
-        let handover = Handover {
-            channel: &self.channel,
-            fifo: None,
-            procfs: self.procfs.made(),
-            pid_namespace: match joins_pid {
-                true => PidNamespace::Joined,
-                false => PidNamespace::Own,
-            },
-            size: self.size,
-        };
-        Err(self.program.become_stub(&handover, found))
-    }
-
-    fn make_terminal(&self, leads_session: bool) -> crate::sys::Result<()> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
-        let terminal = tty::Terminal::new(root.as_fd(), self.program.process)?;
-        terminal.hand_out(leads_session, self.channel.as_fd())
-    }
 }

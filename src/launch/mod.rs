@@ -30,6 +30,7 @@ pub mod hooks;
 mod idmaps;
 mod ids;
 mod init;
+mod joiner;
 mod namespaces;
 mod oom;
 mod own_copy;

@@ -5,8 +5,8 @@ use rustix::process::Pid;
 
 use super::{Doing, LaunchError};
 use crate::config::ConfigError;
-use crate::sys::errno_text;
 use crate::sys::fd::ShortLived;
+use crate::sys::{Errno, errno_text};
 
 /// Sets how willingly the kernel ends a process when memory is short
 /// (proc_pid_oom_score_adj(5)).
@@ -25,8 +25,20 @@ pub fn adjust(pid: Pid, adjustment: i64) -> Result<(), LaunchError> {
                 "/process/oomScoreAdj",
                 format!("cannot set {adjustment}: {why}"),
             );
-            let hint = "a value below the runtime's own needs CAP_SYS_RESOURCE";
-            Err(LaunchError::Config(error.with_hint(hint)))
+            Err(LaunchError::Config(error.with_hint(HINT)))
         }
     }
+}
+
+/// What to know about a value that is refused.
+pub const HINT: &str = "a value below the runtime's own needs CAP_SYS_RESOURCE";
+
+/// The same for the calling process, which still has the host's /proc.
+///
+/// # Errors
+/// As [`adjust`].
+pub fn adjust_own(adjustment: i64) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+    rustix::io::write(ShortLived::from(file), adjustment.to_string().as_bytes()).map(drop)
 }

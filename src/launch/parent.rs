@@ -181,7 +181,7 @@ pub(super) fn check_terminal(
 pub(super) fn check_preserved(count: u32) -> Result<(), LaunchError> {
     for fd in 3..3 + count {
         let fd = i32::try_from(fd).unwrap_or(i32::MAX);
-        if !crate::sys::process::is_open(fd) {
+        if !crate::sys::process::is_inherited(fd) {
             return Err(LaunchError::Usage(format!(
                 "--preserve-fds {count}: descriptor {fd} is not open",
             )));

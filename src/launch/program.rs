@@ -14,7 +14,7 @@ use crate::plan::scheduling::SchedulingPlan;
 use crate::rootfs::resolve;
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
-    PointerArray, execveat, set_io_priority, set_memory_policy, set_personality, set_rlimit,
+    PointerArray, execveat, set_io_priority, set_memory_policy, set_personality,
 };
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, At, DATA_OFFSET, Failure, Stage};
@@ -123,9 +123,6 @@ impl<'a> Program<'a> {
         )
         .at(Stage::Lookup)?;
         schedule(self.scheduling)?;
-        for (index, limit) in process.rlimits.iter().enumerate() {
-            set_rlimit(limit.resource, limit.soft, limit.hard).at_index(Stage::Rlimit, index)?;
-        }
         Ok(found)
     }
 

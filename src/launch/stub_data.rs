@@ -8,7 +8,7 @@ use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
 use crate::sys::process::SchedAttr;
-use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite};
+use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite, RlimitEntry};
 use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE};
 use crate::sys::{Errno, Result};
 
@@ -125,6 +125,11 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
         })
         .collect();
     block.proc_writes = writer.array(&writes);
+    let limits = process.rlimits.iter().map(|limit| RlimitEntry {
+        resource: limit.resource.into(),
+        limit: [limit.soft, limit.hard],
+    });
+    block.rlimits = writer.array(&limits.collect::<Vec<_>>());
     let hooks: Vec<HookEntry> = extras
         .hooks
         .iter()

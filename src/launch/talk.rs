@@ -50,6 +50,7 @@ impl Attempt<'_> {
         let found = pid.and_then(|pid| Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)));
         let (pid, pidfd) = found.doing("open the container's init", "")?;
         self.replace_child(pid, pidfd)?;
+        self.second_to_come = false;
         cgroup.apply(cgroup_plan)?;
         self.record_pid()?;
         self.write_pid_file()?;
@@ -84,6 +85,11 @@ impl Attempt<'_> {
         let with_hooks = self.waits_for_hooks();
         let mut console = None;
         loop {
+            if self.second_to_come
+                && !speaks(channel, self.child()?.1).doing("hear from the init", "")?
+            {
+                return self.channel_closed(None);
+            }
             let Some((message, fd)) = tty::receive(channel).doing("hear from the init", "")? else {
                 return self.channel_closed(console);
             };
@@ -106,7 +112,10 @@ impl Attempt<'_> {
                         send_fd(socket, master.as_fd(), b"/dev/ptmx")
                             .doing("send the terminal to the console socket", "")?;
                     }
-                    (_, master) => console = master,
+                    (_, master) => {
+                        master.iter().for_each(tty::size_of_callers);
+                        console = master;
+                    }
                 },
                 abi::TAG_LISTENER => {
                     let section = parent::seccomp_section(self.spec);
@@ -206,4 +215,27 @@ fn pid_of(pidfd: &OwnedFd) -> crate::sys::Result<Pid> {
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     line.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
         .ok_or(Errno::SRCH)
+}
+
+/// Waits until the first process of two says something; `false` if it ends in silence. The
+/// second holds the channel too and waits for an answer: if the first was killed before it
+/// could name the second, nobody would ever speak.
+///
+/// # Errors
+/// poll(2).
+pub(super) fn speaks(channel: &OwnedFd, first: &OwnedFd) -> crate::sys::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut fds = [
+        PollFd::new(channel, PollFlags::IN),
+        PollFd::new(first, PollFlags::IN),
+    ];
+    loop {
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            result => {
+                result?;
+                return Ok(!fds[0].revents().is_empty());
+            }
+        }
+    }
 }

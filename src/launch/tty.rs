@@ -119,6 +119,15 @@ fn give(stream: BorrowedFd<'_>, uid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Gives a terminal the size of the caller's, if that is one: before the program looks.
+pub fn size_of_callers(master: impl AsFd) {
+    use rustix::termios::{tcgetwinsize, tcsetwinsize};
+    if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
+        // Without a size it is a terminal all the same.
+        let _ = tcsetwinsize(master, size);
+    }
+}
+
 /// Receives the master side that comes with a message.
 ///
 /// # Errors

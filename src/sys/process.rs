@@ -113,25 +113,6 @@ pub fn join_session_keyring(name: &CStr) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, PERMISSIONS) }).map(drop)
 }
 
-/// prlimit64(2) on the calling process, with the resource as a number.
-///
-/// # Errors
-/// prlimit(2).
-pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit = [soft, hard];
-    // SAFETY: struct rlimit64 is two u64; the old limit is not asked for.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            resource,
-            limit.as_ptr(),
-            std::ptr::null::<u64>(),
-        )
-    })
-    .map(drop)
-}
-
 /// Brings the loopback interface of the current network namespace up.
 ///
 /// # Errors
@@ -201,10 +182,12 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Whether a descriptor number is open.
-pub fn is_open(fd: i32) -> bool {
+/// Whether a descriptor is open and survives execve: all that the caller passed do, and
+/// none that this process opened itself.
+pub fn is_inherited(fd: i32) -> bool {
     // SAFETY: F_GETFD only looks.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Marks all descriptors from this number on to be closed by execve (Linux 5.11).

@@ -99,6 +99,8 @@ unsafe impl Plain for u64 {}
 unsafe impl Plain for Block {}
 // SAFETY: two spans of two u32.
 unsafe impl Plain for abi::ProcWrite {}
+// SAFETY: three u64.
+unsafe impl Plain for abi::RlimitEntry {}
 // SAFETY: spans and an i64 at a multiple of eight.
 unsafe impl Plain for abi::HookEntry {}
 // SAFETY: u32, i32 and bytes without padding.
@@ -106,7 +108,7 @@ unsafe impl Plain for Message {}
 
 const _: () = {
     // 6 u32 + groups, 6 u64, then spans and u32 pairs: no gap anywhere.
-    assert!(size_of::<Block>() == 6 * 4 + 8 + 6 * 8 + 8 + 8 + 4 * 8 + 7 * 8);
+    assert!(size_of::<Block>() == 6 * 4 + 8 + 6 * 8 + 8 + 8 + 5 * 8 + 7 * 8);
     assert!(size_of::<abi::HookEntry>() == 3 * 8 + 8);
     assert!(size_of::<Message>() == abi::MESSAGE_HEAD + abi::DETAIL_MAX);
 };

@@ -13,14 +13,17 @@ use std::path::{Path, PathBuf};
 pub fn copy(from: &Path, id: &str, sandbox: &Sandbox) -> Result<PathBuf, String> {
     let name = from.file_name().unwrap_or_default();
     let to = sandbox.work.join("bundles").join(id).join(name);
-    fs::create_dir_all(&to).map_err(|e| format!("{}: {e}", to.display()))?;
+    let staying = sleeper(&to);
+    fs::create_dir_all(&staying).map_err(|e| format!("{}: {e}", staying.display()))?;
     for entry in fs::read_dir(from).map_err(|e| format!("{}: {e}", from.display()))? {
         let path = entry
             .map_err(|e| format!("{}: {e}", from.display()))?
             .path();
         if path.is_file() {
-            fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
-                .map_err(|e| format!("{}: {e}", path.display()))?;
+            for to in [&to, &staying] {
+                fs::copy(&path, to.join(path.file_name().unwrap_or_default()))
+                    .map_err(|e| format!("{}: {e}", path.display()))?;
+            }
         }
     }
 
@@ -43,6 +46,9 @@ pub fn copy(from: &Path, id: &str, sandbox: &Sandbox) -> Result<PathBuf, String>
         drop_absent_limits(&mut spec["linux"]["resources"], controllers);
     }
     fs::write(&config, spec.to_string()).map_err(|e| at(&e))?;
+    let mut stays = spec.clone();
+    stays["process"]["args"] = serde_json::json!(["/bin/sleep", "1000"]);
+    fs::write(staying.join("config.json"), stays.to_string()).map_err(|e| at(&e))?;
 
     std::os::unix::fs::symlink(&rootfs, to.join("rootfs")).map_err(|e| at(&e))?;
     if spec["linux"]["seccomp"].is_object() {
@@ -50,6 +56,11 @@ pub fn copy(from: &Path, id: &str, sandbox: &Sandbox) -> Result<PathBuf, String>
         fs::write(to.join("seccomp.bpf"), program).map_err(|e| at(&e))?;
     }
     Ok(to)
+}
+
+/// Where the copy is whose payload stays.
+pub fn sleeper(copy: &Path) -> PathBuf {
+    copy.join("sleeper")
 }
 
 /// Takes out the limits whose controller cgroup v2 does not have here (because v1 holds it).

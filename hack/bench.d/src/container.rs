@@ -1,6 +1,7 @@
 //! One runtime's container of one bundle: fills in the command lines, drives a scenario's steps by a given way of
 //! running them, waits for the init, and leaves nothing behind when a step fails.
 
+use crate::bundle::sleeper;
 use crate::scenario::{Scenario, Step, Then};
 use crate::sys::{self, Prepared, Stdio};
 use std::fs::{self, File, OpenOptions};
@@ -59,6 +60,7 @@ impl Container {
             argv.extend(args.iter().map(|arg| {
                 arg.replace("{id}", id)
                     .replace("{bundle}", &bundle.display().to_string())
+                    .replace("{sleeper}", &sleeper(bundle).display().to_string())
                     .replace("{pidfile}", &pidfile.display().to_string())
             }));
             Prepared::new(&argv)
@@ -125,13 +127,13 @@ impl Container {
             return Err(format!("wait status {status:#x}"));
         }
         match step.then {
-            Then::Go => {}
+            Then::Go | Then::Scene => {}
             Then::InitWaits => {
                 let pid = self.pid()?;
                 init.cpu_created = cpu_until_now(pid);
                 waiting(pid);
             }
-            Then::InitEnds => {
+            Then::InitEnds | Then::SceneEnds => {
                 let pid = self.pid()?;
                 // Nobody has waited for it yet, so the number still means this init, dead or alive.
                 let pidfd = sys::pidfd(pid).map_err(|e| format!("init {pid}: {e}"))?;

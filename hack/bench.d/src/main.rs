@@ -118,6 +118,9 @@ fn in_turn(
                 &containers[containers.len() - 1 - index]
             };
             for scenario in scenarios {
+                if !scenario.floor && container.runtime == "floor" {
+                    continue;
+                }
                 if sys::stopped() {
                     return Err("interrupted".to_owned());
                 }

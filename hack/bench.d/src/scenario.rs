@@ -5,7 +5,8 @@
 pub struct Step {
     /// The row in the tables.
     pub name: &'static str,
-    /// The arguments after `--root DIR`; `{id}`, `{bundle}` and `{pidfile}` are filled in.
+    /// The arguments after `--root DIR`; `{id}`, `{bundle}`, `{sleeper}` (the same bundle with a payload that stays)
+    /// and `{pidfile}` are filled in.
     pub args: &'static [&'static str],
     /// What to do afterwards, outside the measured part.
     pub then: Then,
@@ -19,6 +20,10 @@ pub enum Then {
     InitWaits,
     /// The payload runs: wait for its end.
     InitEnds,
+    /// The step only sets the scene: nothing of it is measured.
+    Scene,
+    /// The same; it has ended the init, which is to be waited for.
+    SceneEnds,
 }
 
 /// A container's life.
@@ -28,6 +33,15 @@ pub struct Scenario {
     pub steps: &'static [Step],
     /// A further row: its name, and the steps whose sum it is.
     pub sum: Option<(&'static str, &'static [&'static str])>,
+    /// Whether the floor can do it.
+    pub floor: bool,
+}
+
+impl Step {
+    /// Whether it is a row of the tables.
+    pub fn is_measured(&self) -> bool {
+        !matches!(self.then, Then::Scene | Then::SceneEnds)
+    }
 }
 
 /// Every scenario, in the order of the tables.
@@ -64,6 +78,7 @@ pub const SCENARIOS: &[Scenario] = &[
             },
         ],
         sum: Some(("cycle", &["create", "start", "delete"])),
+        floor: true,
     },
     Scenario {
         name: "run",
@@ -73,5 +88,36 @@ pub const SCENARIOS: &[Scenario] = &[
             then: Then::Go,
         }],
         sum: None,
+        floor: true,
+    },
+    Scenario {
+        name: "exec",
+        steps: &[
+            Step {
+                name: "scene",
+                args: &[
+                    "run",
+                    "--detach",
+                    "--bundle",
+                    "{sleeper}",
+                    "--pid-file",
+                    "{pidfile}",
+                    "{id}",
+                ],
+                then: Then::Scene,
+            },
+            Step {
+                name: "exec",
+                args: &["exec", "{id}", "/bin/true"],
+                then: Then::Go,
+            },
+            Step {
+                name: "scene ends",
+                args: &["delete", "--force", "{id}"],
+                then: Then::SceneEnds,
+            },
+        ],
+        sum: None,
+        floor: false,
     },
 ];

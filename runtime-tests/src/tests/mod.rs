@@ -10,6 +10,12 @@ mod cgroup_v2;
 mod cve;
 mod devices;
 mod engines;
+mod exec;
+mod exec_confinement;
+mod exec_failures;
+mod exec_namespaces;
+mod exec_security;
+mod exec_streams;
 mod foreground;
 mod hook_details;
 mod hooks;
@@ -90,4 +96,10 @@ pub const ALL: &[&[Test]] = &[
     engines::TESTS,
     labels::TESTS,
     old_kernel::TESTS,
+    exec::TESTS,
+    exec_confinement::TESTS,
+    exec_failures::TESTS,
+    exec_namespaces::TESTS,
+    exec_security::TESTS,
+    exec_streams::TESTS,
 ];

@@ -38,14 +38,14 @@ tests!("terminal":
 );
 
 /// What arrives at a pty's master, collected by a thread.
-struct Screen {
+pub(super) struct Screen {
     master: OwnedFd,
     bytes: Receiver<Vec<u8>>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Screen {
-    fn new(master: OwnedFd) -> Outcome<Screen> {
+    pub(super) fn new(master: OwnedFd) -> Outcome<Screen> {
         let (sender, bytes) = channel();
         let mut reader = File::from(master.try_clone()?);
         std::thread::spawn(move || {
@@ -65,7 +65,7 @@ impl Screen {
     }
 
     /// Waits until the text has appeared on the screen.
-    fn wait(&mut self, wanted: &str) -> Outcome {
+    pub(super) fn wait(&mut self, wanted: &str) -> Outcome {
         let end = Instant::now() + Duration::from_secs(10);
         while !self.text.contains(wanted) {
             let left = end.saturating_duration_since(Instant::now());
@@ -83,7 +83,7 @@ impl Screen {
         Ok(())
     }
 
-    fn write(&self, text: &str) -> Outcome {
+    pub(super) fn write(&self, text: &str) -> Outcome {
         File::from(self.master.try_clone()?).write_all(text.as_bytes())?;
         Ok(())
     }
@@ -198,7 +198,7 @@ fn a_terminal_works_with_a_read_only_root(ctx: &Ctx) -> Outcome {
 }
 
 /// The caller's own pty: its screen and its slave end.
-fn own_pty() -> Outcome<(Screen, OwnedFd)> {
+pub(super) fn own_pty() -> Outcome<(Screen, OwnedFd)> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
     unlockpt(&master)?;
@@ -208,7 +208,7 @@ fn own_pty() -> Outcome<(Screen, OwnedFd)> {
     Ok((Screen::new(master)?, slave))
 }
 
-fn winsize(rows: u16, columns: u16) -> Winsize {
+pub(super) fn winsize(rows: u16, columns: u16) -> Winsize {
     Winsize {
         ws_row: rows,
         ws_col: columns,

@@ -51,7 +51,7 @@ fn vocabulary(command: &Command) -> Vec<OsString> {
 #[test]
 fn the_fast_path_says_what_clap_says() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for verb in ["create", "start", "state", "kill", "delete", "run"] {
+    for verb in ["create", "start", "state", "kill", "delete", "run", "exec"] {
         let definition = VERBS
             .iter()
             .find(|definition| definition.name == verb)
@@ -91,6 +91,9 @@ fn the_command_lines_of_engines_take_the_fast_path() {
         "delete web",
         "delete --force web",
         "run -d --keep --no-subreaper --bundle /b web",
+        "exec --process /p --detach --pid-file /f web",
+        "exec --process /p --console-socket /c --detach --pid-file /f web",
+        "exec -t -u 1:2 -e A=1 --env B=2 --cwd /x --cap CAP_KILL web sh -c true",
     ] {
         let mut words = line.split(' ').map(OsString::from);
         let verb = words.next().unwrap();

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::slice::Iter;
 
-use super::{Create, Delete, Kill, Run, Start, State, Verb};
+use super::exec::parse_user;
+use super::{Create, Delete, Exec, Kill, Run, Start, State, Verb};
 
-/// Parses what follows `verb`, if it is one of the six and nothing is unusual.
+/// Parses what follows `verb`, if it is one of the seven and nothing is unusual.
 pub fn parse(verb: &OsStr, args: &[OsString]) -> Option<Verb> {
     let words = Words {
         rest: args.iter(),
@@ -23,6 +24,7 @@ pub fn parse(verb: &OsStr, args: &[OsString]) -> Option<Verb> {
         b"kill" => kill(words).map(Verb::Kill),
         b"delete" => delete(words).map(Verb::Delete),
         b"run" => run(words).map(Verb::Run),
+        b"exec" => exec(words).map(Verb::Exec),
         _ => None,
     }
 }
@@ -68,6 +70,37 @@ fn create_flag(create: &mut Create, name: &[u8], words: &mut Words<'_>) -> Optio
         _ => return None,
     }
     Some(())
+}
+
+fn exec(mut words: Words<'_>) -> Option<Exec> {
+    let mut exec = Exec::default();
+    while let Some(word) = words.next()? {
+        let name = match word {
+            Word::Flag(name) => name,
+            Word::Positional(id) => {
+                exec.id = id.to_owned();
+                exec.args = words.command()?;
+                return Some(exec);
+            }
+        };
+        match name {
+            b"process" | b"p" => exec.process = Some(words.path()?),
+            b"cwd" => exec.cwd = Some(words.text()?),
+            b"env" | b"e" => exec.env.push(words.text()?),
+            b"tty" | b"t" => exec.tty = Some(words.on()?),
+            b"user" | b"u" => exec.user = Some(parse_user(&words.text()?).ok()?),
+            b"detach" | b"d" => exec.detach = words.on()?,
+            b"console-socket" => exec.console_socket = Some(words.path()?),
+            b"pidfd-socket" => exec.pidfd_socket = Some(words.path()?),
+            b"pid-file" => exec.pid_file = Some(words.path()?),
+            b"preserve-fds" => exec.preserve_fds = words.value()?.to_str()?.parse().ok()?,
+            b"no-new-privs" => exec.no_new_privs = Some(words.on()?),
+            b"ignore-paused" => exec.ignore_paused = words.on()?,
+            b"cap" | b"c" => exec.caps.push(words.text()?),
+            _ => return None,
+        }
+    }
+    None
 }
 
 fn state(words: Words<'_>) -> Option<State> {
@@ -169,6 +202,25 @@ impl<'a> Words<'a> {
 
     fn path(&mut self) -> Option<PathBuf> {
         self.value().map(PathBuf::from)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.value()?.to_str().map(str::to_owned)
+    }
+
+    /// What is left, to the last word, as it is: a command line of its own. Where that
+    /// begins with a dash, it is clap's to say whose flag it is.
+    fn command(&mut self) -> Option<Vec<String>> {
+        if self
+            .rest
+            .as_slice()
+            .first()
+            .is_some_and(|first| first.as_bytes().starts_with(b"-"))
+        {
+            return None;
+        }
+        let text = |arg: &OsString| arg.to_str().map(str::to_owned);
+        self.rest.by_ref().map(text).collect()
     }
 
     /// A switch without a value is on; one with a value is left to clap.

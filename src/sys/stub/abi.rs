@@ -52,6 +52,8 @@ pub struct Block {
     pub reserved: u32,
     /// Files below the procfs that are written before the credentials change ([`ProcWrite`] each).
     pub proc_writes: Span,
+    /// Resource limits ([`RlimitEntry`] each).
+    pub rlimits: Span,
     /// startContainer hooks ([`HookEntry`] each).
     pub hooks: Span,
     /// The container's state for the hooks, up to the pid.
@@ -60,6 +62,17 @@ pub struct Block {
     pub state_tail: Span,
     /// `struct sched_attr` of linux/sched/types.h, if there is [`FLAG_SCHEDULER`].
     pub scheduler: [u64; 7],
+}
+
+/// One resource limit. They are set by the stub and not before it: RLIMIT_NPROC would
+/// forbid the fork into a pid namespace.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct RlimitEntry {
+    /// `RLIMIT_*`.
+    pub resource: u64,
+    /// `struct rlimit64`: soft and hard value.
+    pub limit: [u64; 2],
 }
 
 /// One file of procfs to write: a security label.
@@ -216,6 +229,8 @@ stages! {
     JoinCgroup = "join the cgroup",
     /// sched_setaffinity(2).
     Affinity = "set the CPU affinity",
+    /// oom_score_adj.
+    OomScoreAdj = "set oom_score_adj",
     /// Joining the namespaces of a container that runs.
     JoinContainer = "join the namespaces of the container",
     /// Joining a namespace.

@@ -95,6 +95,7 @@ mod numbers {
     pub const NR_PPOLL: usize = 271;
     pub const NR_DUP3: usize = 292;
     pub const NR_PIPE2: usize = 293;
+    pub const NR_PRLIMIT64: usize = 302;
     pub const NR_SETNS: usize = 308;
     pub const NR_SCHED_SETATTR: usize = 314;
     pub const NR_SECCOMP: usize = 317;
@@ -132,6 +133,7 @@ mod numbers {
     pub const NR_CLONE: usize = 220;
     pub const NR_EXECVE: usize = 221;
     pub const NR_MMAP: usize = 222;
+    pub const NR_PRLIMIT64: usize = 261;
     pub const NR_SETNS: usize = 268;
     pub const NR_SCHED_SETATTR: usize = 274;
     pub const NR_SECCOMP: usize = 277;

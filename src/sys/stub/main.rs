@@ -8,7 +8,7 @@
 //! follows its image in the same memfd.
 //!
 //! Story: map the data, hide every descriptor from the program, set labels, join, set
-//! credentials and the filter, say READY, wait on the fifo, run the
+//! limits, credentials and the filter, say READY, wait on the fifo, run the
 //! startContainer hooks, execve. It is built by build.rs.
 //!
 //! A pid namespace that exists is joined here and not before: what is seen in it has
@@ -155,6 +155,7 @@ fn run(mut c: Context, path: *const u8, argv: *const *const u8, envp: *const *co
     if c.pid_namespace != -1 {
         enter_pid_namespace(&c);
     }
+    set_rlimits(&c);
     if c.block.flags & FLAG_SCHEDULER != 0 {
         c.check(sched_setattr(&c.block.scheduler), Stage::Scheduling);
     }
@@ -272,6 +273,18 @@ fn write_labels(c: &Context) {
             c.fail(Stage::Label, i, -written as i32);
         }
         close(fd as i32);
+    }
+}
+
+fn set_rlimits(c: &Context) {
+    let limits = c.at(c.block.rlimits).cast::<RlimitEntry>();
+    for i in 0..c.block.rlimits.count {
+        // SAFETY: the runtime wrote `count` entries there.
+        let entry = unsafe { *limits.add(i as usize) };
+        let result = set_rlimit(entry.resource, &entry.limit);
+        if result < 0 {
+            c.fail(Stage::Rlimit, i, -result as i32);
+        }
     }
 }
 

@@ -144,6 +144,12 @@ pub fn sched_setattr(attr: &[u64; 7]) -> isize {
     syscall(NR_SCHED_SETATTR, [0, attr.as_ptr() as usize, 0, 0, 0, 0])
 }
 
+/// Sets one of this process's limits: soft and hard value.
+pub fn set_rlimit(resource: u64, limit: &[u64; 2]) -> isize {
+    let limit = (&raw const *limit) as usize;
+    syscall(NR_PRLIMIT64, [0, resource as usize, limit, 0, 0, 0])
+}
+
 pub fn setgroups(count: usize, groups: *const u8) -> isize {
     syscall(NR_SETGROUPS, [count, groups as usize, 0, 0, 0, 0])
 }

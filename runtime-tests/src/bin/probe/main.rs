@@ -12,6 +12,7 @@ mod old_kernel;
 mod raw;
 mod resctrl;
 mod spy;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         "threads" => acts::threads(),
         "hook" => hook::run(rest),
         "spy" => spy::run(rest),
+        "watch" => watch::run(rest),
         "as" => launch::run(rest),
         "resctrl" => resctrl::run(rest),
         _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),
