@@ -13,11 +13,11 @@ use std::path::PathBuf;
 tests!("exec":
     exit_codes_are_passed_on,
     death_by_a_signal_is_128_plus_its_number,
-    user_is_a_user_and_perhaps_a_group,
+    cve_2026_30892_user_is_a_user_and_perhaps_a_group,
     additional_gids_are_added,
     cwd_is_entered,
     env_is_added_and_the_last_counts,
-    cap_is_added_and_never_inheritable,
+    cve_2022_29162_cap_is_added_and_never_inheritable,
     cap_is_ambient_if_the_container_inherits_it,
     no_new_privs_is_set,
     a_flag_can_be_switched_off,
@@ -29,7 +29,7 @@ tests!("exec":
     no_subreaper_is_accepted,
     a_created_container_can_be_entered,
     a_paused_container_is_entered_only_when_asked,
-    a_cgroup_beneath_the_containers_is_joined,
+    crun_1_28_a_cgroup_beneath_the_containers_is_joined_and_no_other,
     a_cgroup_beneath_on_cgroup_v2_is_joined,
     a_container_that_moved_to_cgroups_of_its_own_is_entered_on_v2,
     cpu_affinity_is_set_before_and_after_the_cgroup,
@@ -73,7 +73,7 @@ fn death_by_a_signal_is_128_plus_its_number(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn user_is_a_user_and_perhaps_a_group(ctx: &Ctx) -> Outcome {
+fn cve_2026_30892_user_is_a_user_and_perhaps_a_group(ctx: &Ctx) -> Outcome {
     let user = json!({"uid": 1000, "gid": 1001});
     let b = Bundle::new(ctx)?.set("/process/user", user);
     let c = b.args(&["/bin/sleep", "1000"]).detach()?;
@@ -144,7 +144,7 @@ fn env_is_added_and_the_last_counts(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn cap_is_added_and_never_inheritable(ctx: &Ctx) -> Outcome {
+fn cve_2022_29162_cap_is_added_and_never_inheritable(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.capabilities(&["CAP_KILL"]);
     let c = b.args(&["/bin/sleep", "1000"]).detach()?;
     let facts = c.exec_facts(&["--cap", "CAP_CHOWN", "-c", "CAP_NET_RAW"])?;
@@ -359,7 +359,7 @@ fn a_paused_container_is_entered_only_when_asked(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn a_cgroup_beneath_the_containers_is_joined(ctx: &Ctx) -> Outcome {
+fn crun_1_28_a_cgroup_beneath_the_containers_is_joined_and_no_other(ctx: &Ctx) -> Outcome {
     let c = sleeping(ctx)?;
     for controller in ["memory", "pids"] {
         std::fs::create_dir(c.v1_dir(controller)?.join("beneath"))?;
