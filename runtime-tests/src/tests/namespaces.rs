@@ -473,26 +473,31 @@ fn mounts_in_a_joined_mount_namespace_are_refused(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn offset(b: Bundle<'_>) -> Outcome<()> {
+/// Seconds and nanoseconds of both clocks, as timens_offsets shows them again.
+fn offsets_are_set(b: Bundle<'_>, monotonic: [u64; 2], boottime: [u64; 2]) -> Outcome {
+    let offset = |[secs, nanosecs]: [u64; 2]| json!({"secs": secs, "nanosecs": nanosecs});
     let facts = b
         .namespace("time", None)
-        .set(
-            "/linux/timeOffsets/boottime",
-            json!({"secs": 604_800, "nanosecs": 0}),
-        )
+        .set("/linux/timeOffsets/monotonic", offset(monotonic))
+        .set("/linux/timeOffsets/boottime", offset(boottime))
         .facts()?;
     check!(
         facts.namespace("time")? != own("time")?,
         "the time namespace is the host's"
     );
     let text = facts.text("timens_offsets")?;
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    check_eq!(
-        fields,
-        ["monotonic", "0", "0", "boottime", "604800", "0"],
-        "offsets"
-    );
+    let fields: Vec<String> = text.split_whitespace().map(str::to_string).collect();
+    let line = |clock: &str, [secs, nanosecs]: [u64; 2]| {
+        [clock.to_string(), secs.to_string(), nanosecs.to_string()]
+    };
+    let wanted = [line("monotonic", monotonic), line("boottime", boottime)].concat();
+    check_eq!(fields, wanted, "offsets");
     Ok(())
+}
+
+/// The boot clock alone is moved.
+fn offset(b: Bundle<'_>) -> Outcome {
+    offsets_are_set(b, [0, 0], [604_800, 0])
 }
 
 fn time_offsets_are_set_in_a_new_user_namespace(ctx: &Ctx) -> Outcome {
@@ -617,29 +622,7 @@ fn a_user_namespace_gives_the_user_the_spec_names(ctx: &Ctx) -> Outcome {
 }
 
 fn time_offsets_are_set(ctx: &Ctx) -> Outcome {
-    let facts = Bundle::new(ctx)?
-        .namespace("time", None)
-        .set(
-            "/linux/timeOffsets/monotonic",
-            json!({"secs": 172_800, "nanosecs": 500}),
-        )
-        .set(
-            "/linux/timeOffsets/boottime",
-            json!({"secs": 604_800, "nanosecs": 0}),
-        )
-        .facts()?;
-    check!(
-        facts.namespace("time")? != own("time")?,
-        "the time namespace is the host's"
-    );
-    let text = facts.text("timens_offsets")?;
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    check_eq!(
-        fields,
-        ["monotonic", "172800", "500", "boottime", "604800", "0"],
-        "offsets"
-    );
-    Ok(())
+    offsets_are_set(Bundle::new(ctx)?, [172_800, 500], [604_800, 0])
 }
 
 fn a_new_time_namespace_without_offsets_works(ctx: &Ctx) -> Outcome {
