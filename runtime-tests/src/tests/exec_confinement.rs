@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 
 tests!("exec_confinement":
     a_plain_container,
-    youki_no_cve_the_filter,
+    youki_0_7_the_filter,
     a_filter_with_no_new_privileges,
     a_filter_for_another_user_without_no_new_privileges,
     a_denied_call_is_denied,
     a_filter_with_a_listener_has_one_of_its_own,
-    youki_no_cve_limits,
+    youki_0_7_limits,
     a_limit_of_processes_in_a_user_namespace,
     capabilities,
     no_capabilities_at_all,
     capabilities_of_a_config_without_any,
-    youki_no_cve_user_and_groups,
+    youki_0_7_user_and_groups,
     umask,
     personality,
     oom_score_adj,
@@ -138,7 +138,7 @@ pub(super) fn deny_mkdir() -> Value {
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]})
 }
 
-fn youki_no_cve_the_filter(ctx: &Ctx) -> Outcome {
+fn youki_0_7_the_filter(ctx: &Ctx) -> Outcome {
     let (_, facts) = same(Bundle::new(ctx)?.set("/linux/seccomp", deny_mkdir()))?;
     check_eq!(facts.status("Seccomp")?, "2", "Seccomp");
     check_eq!(facts.status("Seccomp_filters")?, "1", "number of filters");
@@ -207,7 +207,7 @@ fn a_filter_with_a_listener_has_one_of_its_own(ctx: &Ctx) -> Outcome {
     super::exec::end(pid.parse()?)
 }
 
-fn youki_no_cve_limits(ctx: &Ctx) -> Outcome {
+fn youki_0_7_limits(ctx: &Ctx) -> Outcome {
     let limit =
         |kind: &str, soft: u64, hard: u64| json!({"type": kind, "soft": soft, "hard": hard});
     let b = Bundle::new(ctx)?.set(
@@ -277,7 +277,7 @@ fn capabilities_of_a_config_without_any(ctx: &Ctx) -> Outcome {
     same(Bundle::new(ctx)?.remove("/process/capabilities")).map(drop)
 }
 
-fn youki_no_cve_user_and_groups(ctx: &Ctx) -> Outcome {
+fn youki_0_7_user_and_groups(ctx: &Ctx) -> Outcome {
     let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [7, 8, 4000]});
     let (_, facts) = same(Bundle::new(ctx)?.set("/process/user", user))?;
     check_eq!(facts.status("Uid")?, "1000 1000 1000 1000", "Uid");
