@@ -217,6 +217,7 @@ impl Attempt<'_> {
             trees,
             nofile,
             cgroup_mounts,
+            labels: None,
             keyring: (!self.request.no_new_keyring)
                 .then(|| init::keyring_name(self.request.id.as_str())),
             no_pivot: self.request.no_pivot,

@@ -203,9 +203,10 @@ impl Attempt<'_> {
         let state = self.request.state;
         let namespaces = self.request.template.namespaces;
         let mut labels = Procfs::new(None);
-        if !self.process.labels.is_empty() {
+        if !self.process.labels.is_empty() || self.process.key_label.is_some() {
+            // Where no other procfs can be mounted, as for a user other than root.
             labels
-                .dir()
+                .dir_or_hosts()
                 .doing("mount procfs for the runtime's own use", "")?;
         }
         let joiner = Joiner {

@@ -58,6 +58,8 @@ pub struct Init<'a> {
     pub nofile: Option<Rlimit>,
     /// What a cgroup mount consists of.
     pub cgroup_mounts: CgroupMounts,
+    /// A procfs in which the init has an entry, for its labels, if the container's is another.
+    pub labels: Option<Procfs>,
     /// Name of the new session keyring.
     pub keyring: Option<CString>,
     /// Change the root directory instead of pivoting.
@@ -139,7 +141,9 @@ impl Init<'_> {
             rustix::process::setsid().at(Stage::Session)?;
         }
         if let Some(name) = &self.keyring {
-            new_keyring(name, plan.process.key_label.as_deref())?;
+            // Of the namespace that this process is in, which need not be the container's yet.
+            let label = plan.process.key_label.as_deref();
+            new_keyring(name, label, &mut Procfs::new(None))?;
         }
         if plan.namespaces.makes(libc::CLONE_NEWNET as u64) {
             loopback_up().at(Stage::Loopback)?;
@@ -390,11 +394,9 @@ impl Init<'_> {
     ) -> Step<std::convert::Infallible> {
         // Labels are written before a pid namespace is joined, where another procfs has
         // no entry for the writer.
-        let (mut labels, pid_namespace) = procfs.for_stub();
+        let (own, pid_namespace) = procfs.for_stub();
+        let labels = self.labels.take().unwrap_or(own);
         let needs_procfs = !self.plan.process.labels.is_empty();
-        if needs_procfs {
-            labels.dir().at(Stage::Procfs)?;
-        }
         let handover = Handover {
             channel: &self.channel,
             fifo: self.fifo.as_ref().map(AsFd::as_fd),
@@ -409,11 +411,16 @@ impl Init<'_> {
     }
 
     /// While /proc is the host's: where no procfs can be mounted, that one has to do.
-    fn open_procfs_for_labels(&self, procfs: &mut Procfs) -> Step {
-        if self.plan.process.labels.is_empty() || procfs.is_elsewhere() {
+    fn open_procfs_for_labels(&mut self, procfs: &mut Procfs) -> Step {
+        if self.plan.process.labels.is_empty() {
             return Ok(());
         }
-        procfs.dir_or_hosts().map(drop).at(Stage::Procfs)
+        let labels = match procfs.is_elsewhere() {
+            // The container's has no entry for this process.
+            true => self.labels.insert(Procfs::new(None)),
+            false => procfs,
+        };
+        labels.dir_or_hosts().map(drop).at(Stage::Procfs)
     }
 
     fn tell(&self, tag: u32) -> Step {
@@ -490,10 +497,8 @@ fn keep_capabilities() -> crate::sys::Result<()> {
 
 /// Labels the keys that are made from now on, until execve takes the label back: the program
 /// could not use a keyring with the runtime's label.
-fn label_keys(label: &str) -> Step {
-    // Of the namespace that this process is in, which need not be the container's yet.
-    let mut procfs = Procfs::new(None);
-    let dir = procfs.dir().at(Stage::Procfs)?;
+fn label_keys(label: &str, procfs: &mut Procfs) -> Step {
+    let dir = procfs.dir_or_hosts().at(Stage::Procfs)?;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, c"self/attr/keycreate", flags, Mode::empty())
         .at(Stage::KeyLabel)?;
@@ -507,10 +512,11 @@ pub fn keyring_name(id: &str) -> CString {
     crate::plan::path::c_string(format!("_ses.{id}"))
 }
 
-/// Makes the session keyring of this name, or joins it. A new one gets the label.
-pub fn new_keyring(name: &CStr, label: Option<&str>) -> Step {
+/// Makes the session keyring of this name, or joins it. A new one gets the label, by
+/// `procfs`: it is made if /proc is the host's still, else it has to be there.
+pub fn new_keyring(name: &CStr, label: Option<&str>, procfs: &mut Procfs) -> Step {
     if let Some(label) = label {
-        label_keys(label)?;
+        label_keys(label, procfs)?;
     }
     match join_session_keyring(name) {
         // A kernel without keyrings has none to share either.

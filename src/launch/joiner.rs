@@ -4,12 +4,14 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::program::{self, Handover, PidNamespace, Program, Step};
 use super::{init, oom, tty};
 use crate::cgroup::Cgroup;
 use crate::plan::scheduling::AffinityPlan;
 use crate::rootfs::Procfs;
+use crate::sys::Errno;
 use crate::sys::process::{set_affinity, setns, unblock_signals};
 use crate::sys::stub::{At, Stage};
 
@@ -57,11 +59,16 @@ impl Joiner<'_> {
         }
         if let Some(adjustment) = self.program.process.oom_score_adj {
             // Here and not by the runtime, which could come too late for the program.
-            oom::adjust_own(adjustment).at(Stage::OomScoreAdj)?;
+            adjust_oom_score(adjustment).at(Stage::OomScoreAdj)?;
         }
         init::join_cgroup(self.cgroup)?;
         if let Some(cpus) = &self.affinity.last {
             set_affinity(cpus).at(Stage::Affinity)?;
+        }
+        if self.namespaces & NEWUSER != 0 {
+            // As the init of `create`: where setgroups(2) is denied, nobody could take the
+            // caller's groups away in there.
+            let _ = rustix::thread::set_thread_groups(&[]);
         }
         if self.namespaces != 0 {
             setns(self.init, self.namespaces).at(Stage::JoinContainer)?;
@@ -75,7 +82,8 @@ impl Joiner<'_> {
             rustix::process::chroot(c".").at(Stage::Rootfs)?;
         }
         if let Some(name) = &self.keyring {
-            init::new_keyring(name, self.program.process.key_label.as_deref())?;
+            let label = self.program.process.key_label.as_deref();
+            init::new_keyring(name, label, &mut self.procfs)?;
         }
         let joins_pid = self.namespaces & NEWPID != 0;
         if !joins_pid {
@@ -103,5 +111,19 @@ impl Joiner<'_> {
         let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
         let terminal = tty::Terminal::new(root.as_fd(), self.program.process)?;
         terminal.hand_out(leads_session, self.channel.as_fd())
+    }
+}
+
+/// While a process is not dumpable, its file is root's. Nothing has been joined yet, so an
+/// ordinary user's is dumpable for the moment of the write.
+fn adjust_oom_score(adjustment: i64) -> crate::sys::Result<()> {
+    match oom::adjust_own(adjustment) {
+        Err(Errno::ACCESS) => {
+            set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+            let again = oom::adjust_own(adjustment);
+            set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+            again
+        }
+        result => result,
     }
 }

@@ -179,7 +179,8 @@ pub(super) fn check_terminal(
 
 /// Refuses to preserve descriptors that are not there.
 pub(super) fn check_preserved(count: u32) -> Result<(), LaunchError> {
-    for fd in 3..3 + count {
+    // One that is not there comes long before the numbers end.
+    for fd in 3..count.saturating_add(3) {
         let fd = i32::try_from(fd).unwrap_or(i32::MAX);
         if !crate::sys::process::is_inherited(fd) {
             return Err(LaunchError::Usage(format!(

@@ -126,7 +126,9 @@ impl Attempt<'_> {
                     send_listener(&self.state, process, message.value, path, metadata)?;
                     go(0);
                 }
-                abi::TAG_INIT => {
+                // Once, and from the process that is not in there yet: neighbours may have
+                // rights over the other.
+                abi::TAG_INIT if self.second_to_come => {
                     self.meet_in_pid_namespace(message.value, channel, (cgroup, cgroup_plan))?;
                 }
                 abi::TAG_INSTEAD => log::debug!("{}", describe::instead(&message, self.plan)),

@@ -103,6 +103,8 @@ fn host_sys(c: &Context<'_>, target: &ShortLived) -> Result<()> {
         ..MountAttr::default()
     };
     set_attr(&tree, true, &attr)?;
+    // Before Linux 6.15 nothing can be mounted on a detached mount.
+    attach(&tree, target)?;
     if !c.mounts_cgroups {
         match resolve::handle_without_links(tree.as_fd(), c"fs/cgroup") {
             Ok(cgroups) => drop(hide(&cgroups)?),
@@ -110,7 +112,7 @@ fn host_sys(c: &Context<'_>, target: &ShortLived) -> Result<()> {
             Err(errno) => return Err(errno),
         }
     }
-    attach(&tree, target)
+    Ok(())
 }
 
 /// procfs shows a pid namespace. Where the one around has covered parts, the kernel lets

@@ -311,9 +311,16 @@ fn arguments_that_are_wrong(ctx: &Ctx) -> Outcome {
 
 fn a_preserved_descriptor_that_is_not_open(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?;
-    b.verb("create", &["--preserve-fds", "50"])?
-        .run()?
-        .refused()?;
+    // The last does not fit into 32 bits together with the standard streams.
+    for count in ["50", "4294967295"] {
+        let output = b.verb("create", &["--preserve-fds", count])?.run()?;
+        let output = output.refused()?;
+        check!(
+            output.stderr.contains("is not open"),
+            "with {count}: {}",
+            output.stderr
+        );
+    }
     ctx.nothing_left()
 }
 

@@ -17,6 +17,7 @@ tests!("labels":
     a_selinux_label_holds_for_the_process,
     an_unknown_selinux_label_is_one_clear_line,
     without_selinux_a_label_is_one_clear_line,
+    labels_are_written_in_joined_user_and_pid_namespaces,
 );
 
 fn apparmor() -> bool {
@@ -214,4 +215,30 @@ fn without_selinux_a_label_is_one_clear_line(ctx: &Ctx) -> Outcome {
     }
     let b = Bundle::new(ctx)?.set("/process/selinuxLabel", "system_u:system_r:container_t:s0");
     refused_line(b, ctx, "/process/selinuxLabel", &["SELinux is not enabled"])
+}
+
+/// No procfs can be mounted there that has an entry for the init: it is not in the pid
+/// namespace yet, and has no rights over the one that it is in.
+fn labels_are_written_in_joined_user_and_pid_namespaces(ctx: &Ctx) -> Outcome {
+    let neighbour = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    let pid = neighbour.pid()?;
+    for member in ["/process/apparmorProfile", "/process/selinuxLabel"] {
+        // One that no policy has: the error is that of the write.
+        let output = Bundle::new(ctx)?
+            .namespace("user", Some(&format!("/proc/{pid}/ns/user")))
+            .namespace("pid", Some(&format!("/proc/{pid}/ns/pid")))
+            .set(member, "corten_u:corten_r:no_such_t:s0")
+            .verb::<&str>("create", &[])?
+            .run()?
+            .refused()?;
+        check!(
+            output.stderr.contains(member),
+            "it did not come as far as the label: {}",
+            output.stderr
+        );
+    }
+    Ok(())
 }

@@ -45,6 +45,9 @@ tests!("rootless":
     what_is_done_instead_is_logged,
     a_user_joins_the_namespaces_of_his_container,
     groups_denied_by_a_joined_user_namespace_are_refused,
+    exec_by_root_brings_no_groups_along,
+    exec_sets_the_oom_score,
+    exec_writes_labels_without_a_procfs_of_its_own,
     a_container_runs_in_a_container,
     a_container_runs_in_a_container_with_a_user_namespace,
     a_covered_proc_around_the_container_is_explained,
@@ -696,6 +699,58 @@ fn groups_denied_by_a_joined_user_namespace_are_refused(ctx: &Ctx) -> Outcome {
         .says(&["/process/user/additionalGids"])?
         .says(&["denies setgroups"])?;
     Ok(())
+}
+
+/// Where setgroups(2) is denied, what the caller brings along would stay.
+fn exec_by_root_brings_no_groups_along(ctx: &Ctx) -> Outcome {
+    let c = plain(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    ctx.as_user
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .clear();
+    let groups = c
+        .exec(&[], &["/bin/grep", "Groups", "/proc/self/status"])
+        .within(&["setpriv", "--groups", "4711,4712"])
+        .run()?
+        .ok()?;
+    check_eq!(groups.stdout.trim(), "Groups:", "groups inside");
+    Ok(())
+}
+
+fn exec_sets_the_oom_score(ctx: &Ctx) -> Outcome {
+    let b = plain(ctx)?.set("/process/oomScoreAdj", 500);
+    let c = b.args(&["/bin/sleep", "1000"]).detach()?;
+    check_eq!(
+        c.exec_says(&[], "cat /proc/self/oom_score_adj")?,
+        "500",
+        "oom_score_adj"
+    );
+    Ok(())
+}
+
+fn exec_writes_labels_without_a_procfs_of_its_own(ctx: &Ctx) -> Outcome {
+    if std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return skip("SELinux is enabled: the label would have to be one of its policy");
+    }
+    let refused = |c: &crate::container::Container, by: &str| {
+        let label = ["--process-label", "corten_u:corten_r:no_such_t:s0"];
+        let output = c.exec(&label, &["/bin/true"]).run()?;
+        check!(
+            output.code != 0 && output.stderr.contains("/process/selinuxLabel"),
+            "exec by {by} did not come as far as the label: {}",
+            output.stderr
+        );
+        Ok(())
+    };
+    let by_root = Bundle::new(ctx)?
+        .user_namespace()
+        .args(&["/bin/sleep", "1000"])
+        .detach()?;
+    refused(&by_root, "root")?;
+    // A user could not.
+    by_root.delete_force()?.ok()?;
+    let c = plain(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    refused(&c, "a user")
 }
 
 fn a_user_joins_the_namespaces_of_his_container(ctx: &Ctx) -> Outcome {
