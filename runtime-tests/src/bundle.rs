@@ -251,6 +251,14 @@ impl<'a> Bundle<'a> {
         self.probe(&["facts"]).map(Facts)
     }
 
+    /// The same, where the runtime is started by these words.
+    pub fn facts_within(self, words: &[&str]) -> Outcome<Facts> {
+        let run = self.args(&["/bin/probe", "facts"]).verb::<&str>("run", &[]);
+        let output = run?.within(words).run()?.ok()?;
+        let value = serde_json::from_str(&output.stdout).because("the probe's output")?;
+        Ok(Facts(value))
+    }
+
     /// Runs a shell line in the foreground and returns what it printed, trimmed.
     pub fn says(self, line: &str) -> Outcome<String> {
         Ok(self.shell(line).run()?.ok()?.stdout.trim().to_string())

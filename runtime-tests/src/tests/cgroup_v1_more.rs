@@ -48,6 +48,7 @@ fn a_limit_of_no_further_tasks_is_one(ctx: &Ctx) -> Outcome {
 }
 
 fn shares_of_both_ends_are_written(ctx: &Ctx) -> Outcome {
+    ctx.v1("cpu")?;
     for shares in [1, 262_145] {
         let b = sleeper(ctx, "/cpu/shares", json!(shares))?;
         b.create_refused()?.says(&["/linux/resources/cpu/shares"])?;

@@ -1,6 +1,7 @@
 //! Every word of `mounts[].options`: what it changes, on new file systems and on binds.
 
 use super::mounts::{in_submount_namespace, volume};
+use super::rootfs::{PRIVATE, SHARED};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::facts::Facts;
@@ -347,28 +348,32 @@ fn propagation(facts: &Facts, point: &str) -> Outcome<String> {
 
 fn propagation_words_work_on_every_kind_of_mount(ctx: &Ctx) -> Outcome {
     let dir = volume(ctx)?;
-    for (word, wanted) in [
-        ("private", ""),
-        ("rprivate", ""),
-        ("shared", "shared"),
-        ("rshared", "shared"),
-        ("slave", ""),
-        ("rslave", ""),
-        ("unbindable", "unbindable"),
-        ("runbindable", "unbindable"),
+    // A bind of what is shared outside is a slave of it, unless it is private.
+    for (word, wanted, of_shared) in [
+        ("private", "", ""),
+        ("rprivate", "", ""),
+        ("shared", "shared", "shared,master"),
+        ("rshared", "shared", "shared,master"),
+        ("slave", "", "master"),
+        ("rslave", "", "master"),
+        ("unbindable", "unbindable", "unbindable"),
+        ("runbindable", "unbindable", "unbindable"),
     ] {
-        let b = Bundle::new(ctx)?
-            .set("/mounts/0/options", serde_json::json!([word, "nosuid"]))
-            .mount("/b", "bind", &dir, &["rbind", word])
-            .mount("/t", "tmpfs", "tmpfs", &[word, "size=1m"])
-            .mount("/etc", "tmpfs", "tmpfs", &[word, "tmpcopyup"])
-            .mount("/q", "mqueue", "mqueue", &[word])
-            .mount("/s", "sysfs", "sysfs", &["ro", word])
-            .mount("/cg", "cgroup", "cgroup", &["ro", word])
-            .mount("/dev/shm", "", "", &["remount", "bind", word]);
-        let facts = b.facts()?;
-        for point in ["/proc", "/b", "/t", "/etc", "/q", "/s", "/cg", "/dev/shm"] {
-            check_eq!(propagation(&facts, point)?, wanted, "{point} with {word}");
+        for (machine, bind) in [(&PRIVATE[..], wanted), (&SHARED, of_shared)] {
+            let b = Bundle::new(ctx)?
+                .set("/mounts/0/options", serde_json::json!([word, "nosuid"]))
+                .mount("/b", "bind", &dir, &["rbind", word])
+                .mount("/t", "tmpfs", "tmpfs", &[word, "size=1m"])
+                .mount("/etc", "tmpfs", "tmpfs", &[word, "tmpcopyup"])
+                .mount("/q", "mqueue", "mqueue", &[word])
+                .mount("/s", "sysfs", "sysfs", &["ro", word])
+                .mount("/cg", "cgroup", "cgroup", &["ro", word])
+                .mount("/dev/shm", "", "", &["remount", "bind", word]);
+            let facts = b.facts_within(machine)?;
+            check_eq!(propagation(&facts, "/b")?, bind, "/b with {word}");
+            for point in ["/proc", "/t", "/etc", "/q", "/s", "/cg", "/dev/shm"] {
+                check_eq!(propagation(&facts, point)?, wanted, "{point} with {word}");
+            }
         }
     }
     // The last word wins; a slave of a peer group that is left is private again.

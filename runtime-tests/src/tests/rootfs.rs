@@ -22,35 +22,39 @@ tests!("rootfs":
 );
 
 fn rootfs_propagation_is_set(ctx: &Ctx) -> Outcome {
-    for (mode, wanted) in [
-        ("shared", "shared:"),
-        ("rshared", "shared:"),
-        ("private", ""),
-        ("rprivate", ""),
-        // Of nothing, where the machine's mounts are private.
-        ("slave", ""),
-        ("rslave", ""),
-        ("unbindable", "unbindable"),
-        ("runbindable", "unbindable"),
-    ] {
-        let facts = Bundle::new(ctx)?
-            .set("/linux/rootfsPropagation", mode)
-            .facts()?;
-        let fields = facts.mount("/")?;
-        let tag = if fields[6] == "-" {
-            ""
-        } else {
-            fields[6].as_str()
-        };
-        let fits = tag.starts_with(wanted) && (tag.is_empty() == wanted.is_empty());
-        check!(fits, "propagation of / with {mode}: {fields:?}");
+    for (machine, slave) in [(&PRIVATE[..], ""), (&SHARED, "master:")] {
+        for (mode, wanted) in [
+            ("shared", "shared:"),
+            ("rshared", "shared:"),
+            ("private", ""),
+            ("rprivate", ""),
+            ("slave", slave),
+            ("rslave", slave),
+            ("unbindable", "unbindable"),
+            ("runbindable", "unbindable"),
+        ] {
+            let facts = Bundle::new(ctx)?
+                .set("/linux/rootfsPropagation", mode)
+                .facts_within(machine)?;
+            let fields = facts.mount("/")?;
+            let tag = if fields[6] == "-" {
+                ""
+            } else {
+                fields[6].as_str()
+            };
+            let fits = tag.starts_with(wanted) && (tag.is_empty() == wanted.is_empty());
+            check!(fits, "propagation of / with {mode}: {fields:?}");
+        }
     }
     Ok(())
 }
 
+/// Starts a command where no mount is shared, so that a slave is one of nothing.
+pub(super) const PRIVATE: [&str; 4] = ["unshare", "-m", "--propagation", "private"];
+
 /// Starts a command where all mounts are shared, as systemd makes them, but not with the machine
 /// itself, whose mounts may be shared too.
-const SHARED: [&str; 8] = [
+pub(super) const SHARED: [&str; 8] = [
     "unshare",
     "-m",
     "--propagation",

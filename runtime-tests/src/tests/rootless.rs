@@ -2,6 +2,7 @@
 //! works without root's rights, what takes the place of what does not, what is refused.
 
 use crate::bundle::Bundle;
+use crate::cgroups::Hierarchy;
 use crate::command::Output;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome, skip};
@@ -37,6 +38,7 @@ tests!("rootless":
     sysfs_of_the_hosts_network_is_the_hosts_read_only,
     sysfs_for_root_in_a_user_namespace_is_the_hosts_read_only,
     a_cgroup_mount_without_a_cgroup_shows_nothing,
+    a_cgroup_mount_without_a_cgroup_is_the_read_only_tree_on_v2,
     proc_of_the_hosts_pid_namespace_is_bound,
     queues_of_the_hosts_ipc_namespace_are_bound,
     queues_of_a_foreign_ipc_namespace_are_refused,
@@ -590,11 +592,27 @@ fn sysfs_for_root_in_a_user_namespace_is_the_hosts_read_only(ctx: &Ctx) -> Outco
 }
 
 fn a_cgroup_mount_without_a_cgroup_shows_nothing(ctx: &Ctx) -> Outcome {
+    if ctx.hierarchies.iter().all(Hierarchy::is_v2) {
+        return skip("cgroup v2 alone on this machine");
+    }
     let said = plain(ctx)?
         .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
         .says("ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>/dev/null || echo refused")?;
     check_eq!(said, "0\nrefused", "entries, attempt to write");
     Ok(())
+}
+
+fn a_cgroup_mount_without_a_cgroup_is_the_read_only_tree_on_v2(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    let said = plain(ctx)?
+        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
+        .says("ls /sys/fs/cgroup/cgroup.procs; touch /sys/fs/cgroup/x 2>&1; true")?;
+    check!(
+        said.starts_with("/sys/fs/cgroup/cgroup.procs\n")
+            && said.ends_with("Read-only file system"),
+        "{said}"
+    );
+    ctx.nothing_left()
 }
 
 fn proc_of_the_hosts_pid_namespace_is_bound(ctx: &Ctx) -> Outcome {
