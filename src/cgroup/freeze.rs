@@ -20,6 +20,11 @@ impl Record {
         directory.is_some_and(|directory| is_frozen(&self.absolute(directory), directory.v2))
     }
 
+    /// Whether there is a freezer.
+    pub fn can_freeze(&self) -> bool {
+        self.freezer().is_some()
+    }
+
     /// Freezes every process of the container, and returns once all stand still.
     ///
     /// # Errors

@@ -9,7 +9,10 @@ pub mod features;
 mod kill;
 mod list;
 pub mod log;
+mod pause;
 mod print;
+mod ps;
+mod resume;
 mod run;
 pub mod spec;
 mod start;
@@ -66,6 +69,9 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Run(args) => return run::run(global, args),
         Verb::Exec(args) => return Ok(exec_code(exec::exec(global, args))),
         Verb::List(args) => list::list(global, &args)?,
+        Verb::Ps(args) => ps::ps(global, &args)?,
+        Verb::Pause(args) => pause::pause(global, &args)?,
+        Verb::Resume(args) => resume::resume(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
     }

@@ -15,7 +15,14 @@ pub fn line(text: &str) -> Result<()> {
 /// # Errors
 /// write(2).
 pub fn text(text: &str) -> Result<()> {
-    let mut rest = text.as_bytes();
+    bytes(text.as_bytes())
+}
+
+/// Prints what need not be UTF-8.
+///
+/// # Errors
+/// write(2).
+pub fn bytes(mut rest: &[u8]) -> Result<()> {
     while !rest.is_empty() {
         let written = rustix::io::write(rustix::stdio::stdout(), rest)
             .context("cannot write to standard output")?;

@@ -74,9 +74,14 @@ pub fn kill(entry: &Entry, signal: i32, all: bool) -> Result<(), KillError> {
     }
     let pidfd = open_init(&state).ok_or(KillError::NotRunning)?;
     match send_signal(&pidfd, signal) {
-        Err(Errno::SRCH) => Err(KillError::NotRunning),
-        result => result.map_err(KillError::Signal),
+        Err(Errno::SRCH) => return Err(KillError::NotRunning),
+        result => result.map_err(KillError::Signal)?,
     }
+    // A frozen process of cgroup v1 dies when it is thawed.
+    if signal == libc::SIGKILL && state.cgroup.frozen() {
+        state.cgroup.thaw().map_err(KillError::Cgroup)?;
+    }
+    Ok(())
 }
 
 /// A descriptor of the container's init, if it runs. It is opened before the start

@@ -4,6 +4,7 @@ pub mod delete;
 mod holder;
 pub mod id;
 pub mod kill;
+pub mod pause;
 pub mod state;
 pub mod status;
 pub mod store;

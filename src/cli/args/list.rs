@@ -13,7 +13,7 @@ pub struct List {
     pub quiet: bool,
 }
 
-/// How `corten list` prints.
+/// How `corten list` and `corten ps` print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ListFormat {
     /// Columns for people.
@@ -28,14 +28,7 @@ pub(super) const DEFINITION: Definition = Definition {
     define: |command| {
         command
             .about("List the containers of the state directory")
-            .arg(
-                Arg::new("format")
-                    .long("format")
-                    .short('f')
-                    .value_name("FORMAT")
-                    .help("table or json [default: table]")
-                    .value_parser(parse_format),
-            )
+            .arg(format())
             .arg(flag::switch("quiet", "Print only the ids").short('q'))
             .after_help("Example:\n  corten --root /run/corten list --format json")
     },
@@ -46,6 +39,16 @@ pub(super) const DEFINITION: Definition = Definition {
         })
     },
 };
+
+/// `--format`; [`super::Ps`] has it too.
+pub(super) fn format() -> Arg {
+    Arg::new("format")
+        .long("format")
+        .short('f')
+        .value_name("FORMAT")
+        .help("table or json [default: table]")
+        .value_parser(parse_format)
+}
 
 fn parse_format(word: &str) -> Result<ListFormat, &'static str> {
     match word {

@@ -19,6 +19,9 @@ mod global;
 mod go_style;
 mod kill;
 mod list;
+mod pause;
+mod ps;
+mod resume;
 mod run;
 mod signal;
 mod spec;
@@ -41,6 +44,9 @@ pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
 pub use list::{List, ListFormat};
+pub use pause::Pause;
+pub use ps::Ps;
+pub use resume::Resume;
 pub use run::Run;
 pub use signal::{Signal, UnknownSignal};
 pub use spec::Spec;
@@ -78,6 +84,12 @@ pub enum Verb {
     Exec(Exec),
     /// Prints the containers there are.
     List(List),
+    /// Prints the processes of a container.
+    Ps(Ps),
+    /// Stops the processes of a container where they stand.
+    Pause(Pause),
+    /// Lets them go on.
+    Resume(Resume),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -141,13 +153,16 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 10] = [
+static VERBS: [Definition; 13] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
     exec::DEFINITION,
     state::DEFINITION,
     list::DEFINITION,
+    ps::DEFINITION,
+    pause::DEFINITION,
+    resume::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,

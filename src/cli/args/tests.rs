@@ -242,3 +242,17 @@ fn version_has_runc_s_lines() {
     assert!(text.starts_with("corten version "), "{text}");
     assert!(text.lines().any(|line| line == "spec: 1.3.0"), "{text}");
 }
+
+#[test]
+fn what_follows_the_id_of_ps_is_the_host_s() {
+    let Verb::Ps(ps) = verb("ps -f json web -aux --format x -- -f table") else {
+        panic!()
+    };
+    let options = ["-aux", "--format", "x", "--", "-f", "table"];
+    let expected = Ps {
+        id: "web".to_owned(),
+        format: ListFormat::Json,
+        options: options.map(OsString::from).to_vec(),
+    };
+    assert_eq!(ps, expected);
+}
