@@ -42,10 +42,10 @@ impl Record {
     /// Lets every process of the container run again.
     ///
     /// # Errors
-    /// There is no freezer, or the kernel refuses.
+    /// There is no freezer, or the kernel refuses. A cgroup that is gone is no error.
     pub fn thaw(&self) -> Result<(), CgroupError> {
         let (path, v2) = self.freezer_path("thaw")?;
-        set_frozen(&path, v2, false)
+        thaw(&path, v2)
     }
 
     fn freezer_path(&self, action: &'static str) -> Result<(String, bool), CgroupError> {
@@ -82,6 +82,14 @@ pub(super) fn set_frozen(path: &str, v2: bool, frozen: bool) -> Result<(), Cgrou
         };
     }
     set_frozen_v1(path, frozen)
+}
+
+/// Thaws the cgroup at `path`; one that is gone holds nobody.
+pub(super) fn thaw(path: &str, v2: bool) -> Result<(), CgroupError> {
+    match set_frozen(path, v2, false) {
+        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
+        result => result,
+    }
 }
 
 fn took_too_long(path: &str, frozen: bool) -> CgroupError {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::file;
-use super::freeze::{self, set_frozen};
+use super::freeze::{self, set_frozen, thaw};
 use super::members;
 use super::{CgroupError, Record};
 use crate::sys;
@@ -69,13 +69,6 @@ fn thaw_tree(path: &str, v2: bool) -> Result<(), CgroupError> {
     members::tree(path)?
         .iter()
         .try_for_each(|directory| thaw(directory, v2))
-}
-
-fn thaw(path: &str, v2: bool) -> Result<(), CgroupError> {
-    match set_frozen(path, v2, false) {
-        Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
-        result => result,
-    }
 }
 
 /// Signals what is found, again and again until nothing new is found.

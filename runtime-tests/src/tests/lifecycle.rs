@@ -218,7 +218,7 @@ fn delete_of_an_unknown_id_fails_and_force_does_not(ctx: &Ctx) -> Outcome {
 }
 
 fn unknown_ids_do_not_exist_for_every_verb(ctx: &Ctx) -> Outcome {
-    for verb in ["start", "state", "kill", "delete"] {
+    for verb in ["start", "state", "kill", "delete", "ps", "pause", "resume"] {
         let output = ctx.rt(&[verb, "nosuch"]).run()?.refused()?;
         output.says(&["container does not exist"])?;
     }

@@ -35,7 +35,9 @@ mod namespaces;
 mod net_devices;
 mod old_kernel;
 mod output;
+mod pause;
 mod process;
+mod ps;
 mod rdt;
 mod rootfs;
 mod rootless;
@@ -102,4 +104,6 @@ pub const ALL: &[&[Test]] = &[
     exec_namespaces::TESTS,
     exec_security::TESTS,
     exec_streams::TESTS,
+    pause::TESTS,
+    ps::TESTS,
 ];
