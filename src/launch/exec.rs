@@ -39,6 +39,7 @@ use crate::rootfs::Procfs;
 use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
+use crate::sys::pidfd::send_signal;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, Stage};
 
@@ -232,6 +233,11 @@ impl Attempt<'_> {
             size: size as i32,
         };
         parent::hide_callers_descriptors(3 + self.request.preserve_fds)?;
+        if joiner.root.is_some() || namespaces & NEWUSER != 0 {
+            // What was looked up by the init's number was the init's: it is there still.
+            send_signal(joiner.init, 0)
+                .map_err(|_| LaunchError::Usage("cannot exec in a stopped container".to_owned()))?;
+        }
         // Inherited by the process: nothing inside can ever look into it.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .doing("make the process undumpable", "")?;
@@ -266,6 +272,8 @@ impl Attempt<'_> {
         cgroup: &Cgroup,
         console_socket: Option<OwnedFd>,
     ) -> Result<Option<OwnedFd>, LaunchError> {
+        // Once at most, and only if there is to be one.
+        let mut terminal = self.process.terminal;
         let mut console = None;
         let joins_pid = self.request.template.namespaces & NEWPID != 0;
         loop {
@@ -284,7 +292,7 @@ impl Attempt<'_> {
                 return Ok(console);
             };
             match message.tag {
-                abi::TAG_CONSOLE => match (&console_socket, fd) {
+                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => match (&console_socket, fd) {
                     (Some(socket), Some(master)) => {
                         send_fd(socket, master.as_fd(), b"/dev/ptmx")
                             .doing("send the terminal to the console socket", "")?;

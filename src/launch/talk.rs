@@ -83,6 +83,8 @@ impl Attempt<'_> {
             let _ = stub::send(channel.as_fd(), &message);
         };
         let with_hooks = self.waits_for_hooks();
+        // Once at most, and only if there is to be one.
+        let mut terminal = self.plan.process.terminal;
         let mut console = None;
         loop {
             if self.second_to_come
@@ -102,12 +104,12 @@ impl Attempt<'_> {
                         go(size);
                     }
                 }
-                abi::TAG_HOOKS => {
+                abi::TAG_HOOKS if with_hooks && !self.hooks_ran => {
                     self.run_parent_hooks()?;
                     go(0);
                     go(size);
                 }
-                abi::TAG_CONSOLE => match (&console_socket, fd) {
+                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => match (&console_socket, fd) {
                     (Some(socket), Some(master)) => {
                         send_fd(socket, master.as_fd(), b"/dev/ptmx")
                             .doing("send the terminal to the console socket", "")?;

@@ -138,6 +138,7 @@ pub(super) fn deny_mkdir() -> Value {
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77}]})
 }
 
+/// Seen to fail with no filter given to the stub: `Seccomp: found "0", wanted "2"`.
 fn youki_0_7_the_filter(ctx: &Ctx) -> Outcome {
     let (_, facts) = same(Bundle::new(ctx)?.set("/linux/seccomp", deny_mkdir()))?;
     check_eq!(facts.status("Seccomp")?, "2", "Seccomp");
@@ -207,6 +208,7 @@ fn a_filter_with_a_listener_has_one_of_its_own(ctx: &Ctx) -> Outcome {
     super::exec::end(pid.parse()?)
 }
 
+/// Seen to fail with limits set for the init alone: `NOFILE: found ["20000", "20000"]`.
 fn youki_0_7_limits(ctx: &Ctx) -> Outcome {
     let limit =
         |kind: &str, soft: u64, hard: u64| json!({"type": kind, "soft": soft, "hard": hard});
@@ -277,6 +279,7 @@ fn capabilities_of_a_config_without_any(ctx: &Ctx) -> Outcome {
     same(Bundle::new(ctx)?.remove("/process/capabilities")).map(drop)
 }
 
+/// Seen to fail with a user of its own where none is asked for: what both say of themselves differs.
 fn youki_0_7_user_and_groups(ctx: &Ctx) -> Outcome {
     let user = json!({"uid": 1000, "gid": 1001, "additionalGids": [7, 8, 4000]});
     let (_, facts) = same(Bundle::new(ctx)?.set("/process/user", user))?;

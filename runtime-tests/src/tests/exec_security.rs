@@ -83,6 +83,7 @@ fn spied(ctx: &Ctx, b: Bundle) -> Outcome {
     Ok(())
 }
 
+/// Seen to fail without `hide_callers_descriptors`: `a neighbour saw `fd /``.
 fn cve_2016_9962_neighbours_see_neither_the_runtime_nor_its_descriptors(ctx: &Ctx) -> Outcome {
     spied(ctx, Bundle::new(ctx)?)
 }
@@ -91,6 +92,7 @@ fn neighbours_in_a_user_namespace_see_neither(ctx: &Ctx) -> Outcome {
     spied(ctx, Bundle::new(ctx)?.user_namespace())
 }
 
+/// Seen to fail with a plain open of the directory and no getcwd after it: `exit code 0 instead of 255`.
 fn cve_2024_21626_a_cwd_that_is_a_descriptor_is_refused(ctx: &Ctx) -> Outcome {
     // CVE-2024-21626.
     let b = Bundle::new(ctx)?;
