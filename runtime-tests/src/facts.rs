@@ -3,6 +3,14 @@
 use crate::outcome::{Because, Outcome};
 use serde_json::Value;
 
+/// Major and minor number of the kernel.
+pub fn kernel() -> Outcome<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map(str::parse);
+    let mut number = || Ok::<u32, crate::outcome::Stop>(numbers.next().because(&release)??);
+    Ok((number()?, number()?))
+}
+
 /// The report of one process.
 pub struct Facts(pub Value);
 

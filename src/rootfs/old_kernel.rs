@@ -1,9 +1,9 @@
 //! Flags and propagation of a mount where mount_setattr(2) cannot: before Linux 5.12, and `nosymfollow`
 //! before 5.14.
 //!
-//! mount(2) does it, on the current directory, which is set by descriptor; on a file by the descriptor's
-//! name in /proc, which is the host's until the pivot. Afterwards the mount itself is asked whether it has the
-//! flags.
+//! mount(2) does it, on the current directory, which is set by descriptor; on a file, and a directory that may not be
+//! entered, by the descriptor's name in /proc, which is the host's until the pivot. Afterwards the mount itself is asked
+//! whether it has the flags.
 //!
 //! mount(2) changes attached mounts only. So a detached one is attached to a place that nobody looks at (`/`, or
 //! `/dev/null` for a file, of the init's namespace), changed there, and moved from there to its destination by the same
@@ -135,16 +135,14 @@ fn attr_to_flags(attr: u64) -> u64 {
 
 /// mount(2) with flags alone on the mount behind a descriptor; attached first if it has to be.
 fn change(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
-    let name = name(mount)?;
+    let directory =
+        FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode) == FileType::Directory;
+    let name = name(mount, directory)?;
     let change = || mount_at_name(c"none", c"none", &name, flags, c"");
     match change() {
         // What is not in this namespace, or in one of another user namespace.
         Err(Errno::INVAL | Errno::PERM) => {
-            let place = if name.as_c_str() == c"." {
-                c"/"
-            } else {
-                c"/dev/null"
-            };
+            let place = if directory { c"/" } else { c"/dev/null" };
             let handle = OFlags::PATH | OFlags::CLOEXEC;
             let place = ShortLived::from(rustix::fs::openat(CWD, place, handle, Mode::empty())?);
             attach(mount, &place)?;
@@ -155,10 +153,13 @@ fn change(mount: BorrowedFd<'_>, flags: u64) -> Result<()> {
 }
 
 /// A name that leads mount(2) to what a descriptor stands for.
-fn name(mount: BorrowedFd<'_>) -> Result<CString> {
-    if FileType::from_raw_mode(rustix::fs::fstat(mount)?.st_mode) == FileType::Directory {
-        rustix::process::fchdir(mount)?;
-        return Ok(c".".to_owned());
+fn name(mount: BorrowedFd<'_>, directory: bool) -> Result<CString> {
+    if directory {
+        match rustix::process::fchdir(mount) {
+            // Not to be entered without root's rights: debugfs below /sys.
+            Err(Errno::ACCESS) => {}
+            result => return result.map(|()| c".".to_owned()),
+        }
     }
     Ok(c_string(format!("/proc/self/fd/{}", mount.as_raw_fd())))
 }

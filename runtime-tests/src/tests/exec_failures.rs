@@ -437,7 +437,8 @@ fn at_each_system_call(ctx: &Ctx, b: Bundle, follow: bool) -> Outcome {
         .into_iter()
         .flat_map(|(name, count)| (1..=count).map(move |n| (name.clone(), n)))
         .collect();
-    check!(moments.len() > 40, "{} system calls seen", moments.len());
+    // 37 of one process on cgroup v2, more where there are hierarchies of v1 to join.
+    check!(moments.len() > 30, "{} system calls seen", moments.len());
     for (name, number) in moments
         .iter()
         .filter(|(name, _)| name != "execve" || follow)

@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome, skip};
 use crate::{check, check_eq, tests};
+use rustix::fs::getxattr;
 use serde_json::json;
 use std::path::Path;
 
@@ -18,6 +19,8 @@ tests!("labels":
     an_unknown_selinux_label_is_one_clear_line,
     without_selinux_a_label_is_one_clear_line,
     labels_are_written_in_joined_user_and_pid_namespaces,
+    a_mount_label_holds_for_new_file_systems,
+    an_unknown_mount_label_is_refused,
 );
 
 fn apparmor() -> bool {
@@ -241,4 +244,66 @@ fn labels_are_written_in_joined_user_and_pid_namespaces(ctx: &Ctx) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// A label that Debian's policies have; its comma would end a mount option that is not quoted.
+const MOUNT_LABEL: &str = "system_u:object_r:tmp_t:s0:c1,c2";
+
+/// The SELinux label of a file.
+fn label_of(path: &Path) -> Outcome<String> {
+    let mut value = [0; 256];
+    let length = getxattr(path, "security.selinux", &mut value).because(path.display())?;
+    let text = String::from_utf8_lossy(&value[..length]);
+    Ok(text.trim_end_matches('\0').to_string())
+}
+
+fn a_mount_label_holds_for_new_file_systems(ctx: &Ctx) -> Outcome {
+    if !selinux() {
+        return skip("SELinux is not enabled on this machine");
+    }
+    let bound = ctx.dir.join("bound");
+    std::fs::create_dir(&bound)?;
+    let b = Bundle::new(ctx)?
+        .set("/linux/mountLabel", MOUNT_LABEL)
+        .mount("/new", "tmpfs", "tmpfs", &["size=1m"])
+        .mount("/copied", "tmpfs", "tmpfs", &["tmpcopyup"])
+        .mount("/bound", "bind", &bound.to_string_lossy(), &["rbind"]);
+    std::fs::create_dir(b.rootfs().join("copied"))?;
+    std::fs::write(b.rootfs().join("copied/file"), "")?;
+    let c = b.create()?;
+    let root = format!("/proc/{}/root", c.pid()?);
+    std::fs::write(format!("{root}/new/file"), "")?;
+    let labelled = [
+        "new",
+        "new/file",
+        "copied",
+        "copied/file",
+        "dev",
+        "dev/null",
+        "dev/pts",
+        "dev/shm",
+        "dev/mqueue",
+    ];
+    for path in labelled {
+        check_eq!(
+            label_of(&Path::new(&root).join(path))?,
+            MOUNT_LABEL,
+            "{path}"
+        );
+    }
+    // What was there before keeps its own.
+    for path in ["", "bound", "proc", "sys"] {
+        let label = label_of(&Path::new(&root).join(path))?;
+        check!(label != MOUNT_LABEL, "/{path} was labelled");
+    }
+    c.delete_force()?.ok().map(drop)
+}
+
+fn an_unknown_mount_label_is_refused(ctx: &Ctx) -> Outcome {
+    if !selinux() {
+        return skip("SELinux is not enabled on this machine");
+    }
+    let label = "corten_u:object_r:no_such_t:s0";
+    let b = Bundle::new(ctx)?.set("/linux/mountLabel", label);
+    refused_line(b, ctx, "/mounts/1", &["/dev"])
 }

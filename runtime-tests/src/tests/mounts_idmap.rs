@@ -32,6 +32,14 @@ tests!("mounts_idmap":
     features_say_that_mounts_are_id_mapped,
 );
 
+/// Skips before Linux 5.12, which brought id-mapped mounts.
+fn kernel_maps_ids() -> Outcome {
+    if crate::facts::kernel()? < (5, 12) {
+        return skip("id-mapped mounts came with Linux 5.12");
+    }
+    Ok(())
+}
+
 /// A volume with a file of user 0 and one of user 1000 and group 1001.
 fn mixed(ctx: &Ctx) -> Outcome<String> {
     let dir = volume(ctx)?;
@@ -52,6 +60,7 @@ fn mapped(destination: &str, kind: &str, source: &str, options: &[&str], uids: V
 const OWNERS: &str = "stat -c %u:%g /v/file /v/other";
 
 fn a_bind_shows_ids_through_its_mapping_with_and_without_a_word(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     for options in [
         &["rbind"] as &[&str],
@@ -78,6 +87,7 @@ fn a_bind_shows_ids_through_its_mapping_with_and_without_a_word(ctx: &Ctx) -> Ou
 }
 
 fn what_a_mapped_user_writes_belongs_to_the_id_of_the_file_system(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777))?;
     let b = Bundle::new(ctx)?
@@ -104,6 +114,7 @@ fn what_a_mapped_user_writes_belongs_to_the_id_of_the_file_system(ctx: &Ctx) -> 
 }
 
 fn idmap_alone_takes_the_mapping_of_the_user_namespace(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     for word in ["idmap", "ridmap", "idmap="] {
         let b = Bundle::new(ctx)?.folder("/v")?.user_namespace().mount(
@@ -131,6 +142,7 @@ fn idmap_alone_takes_the_mapping_of_the_user_namespace(ctx: &Ctx) -> Outcome {
 }
 
 fn idmap_alone_takes_the_mapping_of_a_joined_user_namespace(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     let pause = Bundle::new(ctx)?
         .user_namespace()
@@ -145,6 +157,7 @@ fn idmap_alone_takes_the_mapping_of_a_joined_user_namespace(ctx: &Ctx) -> Outcom
 }
 
 fn own_mappings_count_from_the_host_in_a_user_namespace(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     let mount = json!({"destination": "/v", "type": "bind", "source": dir, "options": ["rbind", "idmap"],
         "uidMappings": map(0, 100_007, 1), "gidMappings": map(0, 100_000, 2000)});
@@ -157,6 +170,7 @@ fn own_mappings_count_from_the_host_in_a_user_namespace(ctx: &Ctx) -> Outcome {
 }
 
 fn ridmap_maps_what_is_mounted_below_and_idmap_does_not(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     for (word, wanted) in [("ridmap", "5000\n5000\n"), ("idmap", "5000\n0\n")] {
         let b = Bundle::new(ctx)?
@@ -174,6 +188,7 @@ fn ridmap_maps_what_is_mounted_below_and_idmap_does_not(ctx: &Ctx) -> Outcome {
 }
 
 fn each_mount_has_its_own_mapping(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     let mut b = Bundle::new(ctx)?.mount("/plain", "bind", &dir, &["bind"]);
     for (name, outside) in [("/a", 7000), ("/b", 8000), ("/c", 7000)] {
@@ -191,6 +206,7 @@ fn each_mount_has_its_own_mapping(ctx: &Ctx) -> Outcome {
 }
 
 fn a_single_file_is_id_mapped(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     let file = format!("{dir}/file");
     let b = Bundle::new(ctx)?.push(
@@ -206,6 +222,7 @@ fn a_single_file_is_id_mapped(ctx: &Ctx) -> Outcome {
 }
 
 fn the_mapping_of_crun_s_option_is_applied(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     let word = "idmap=uids=0-7000-1#1000-8000-5;gids=0-0-2000";
     let b = Bundle::new(ctx)?.mount("/v", "bind", &dir, &["rbind", word]);
@@ -214,6 +231,7 @@ fn the_mapping_of_crun_s_option_is_applied(ctx: &Ctx) -> Outcome {
 }
 
 fn crun_s_relative_mapping_counts_from_the_container(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = mixed(ctx)?;
     let word = "idmap=uids=@0-5-1#@1000-10-1;gids=@0-0-2000";
     let b = Bundle::new(ctx)?.folder("/v")?.user_namespace().mount(
@@ -227,6 +245,7 @@ fn crun_s_relative_mapping_counts_from_the_container(ctx: &Ctx) -> Outcome {
 }
 
 fn a_new_tmpfs_is_id_mapped(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let options = ["nosuid", "size=1m", "mode=750", "idmap"];
     let b = Bundle::new(ctx)?.push(
         "/mounts",
@@ -244,6 +263,7 @@ fn a_new_tmpfs_is_id_mapped(ctx: &Ctx) -> Outcome {
 }
 
 fn a_new_tmpfs_is_id_mapped_in_a_user_namespace(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let b = Bundle::new(ctx)?
         .folder("/v")?
         .user_namespace()
@@ -258,6 +278,7 @@ fn a_new_tmpfs_is_id_mapped_in_a_user_namespace(ctx: &Ctx) -> Outcome {
 }
 
 fn an_id_mapped_tmpfs_inherits_a_mode_and_copies_up(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     for user in [false, true] {
         let mut b = Bundle::new(ctx)?;
         let base = if user { 100_000 } else { 0 };
@@ -300,6 +321,7 @@ fn an_id_mapped_tmpfs_inherits_a_mode_and_copies_up(ctx: &Ctx) -> Outcome {
 }
 
 fn a_file_system_on_a_block_device_is_id_mapped(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let image = ctx.dir.join("image");
     fs::File::create(&image)?.set_len(4 << 20)?;
     let image = image.to_string_lossy().into_owned();
@@ -334,6 +356,7 @@ fn a_file_system_on_a_block_device_is_id_mapped(ctx: &Ctx) -> Outcome {
 }
 
 fn flags_and_propagation_hold_on_an_id_mapped_mount(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     let options = [
         "rbind", "idmap", "ro", "nosuid", "rnodev", "noexec", "rshared",
@@ -368,6 +391,7 @@ fn flags_and_propagation_hold_on_an_id_mapped_mount(ctx: &Ctx) -> Outcome {
 }
 
 fn mounts_of_an_id_mapped_bind_never_reach_a_shared_host(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     for mode in ["", "rslave", "private"] {
         let mut b = super::rootfs::mounter(ctx, &dir, &["rbind", "ridmap"])?;
@@ -401,6 +425,7 @@ fn refused(b: &Bundle, texts: &[&str]) -> Outcome {
 }
 
 fn mappings_that_cannot_be_are_refused(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     let plain = |options: &[&str]| {
         Ok::<_, crate::outcome::Stop>(Bundle::new(ctx)?.mount("/v", "bind", &dir, options))
@@ -429,6 +454,7 @@ fn mappings_that_cannot_be_are_refused(ctx: &Ctx) -> Outcome {
 }
 
 fn file_systems_without_id_mappings_are_refused(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let ids = || map(0, 5000, 10);
     for (name, kind, text) in [
         ("/v", "mqueue", "no id-mapped mounts"),
@@ -456,6 +482,7 @@ fn file_systems_without_id_mappings_are_refused(ctx: &Ctx) -> Outcome {
 }
 
 fn a_foreground_run_waits_for_its_container_and_not_for_the_helper(ctx: &Ctx) -> Outcome {
+    kernel_maps_ids()?;
     let dir = volume(ctx)?;
     let b = Bundle::new(ctx)?
         .push(

@@ -16,6 +16,7 @@ tests!("old_kernel":
     on_a_kernel_like_5_10_every_flag_of_a_bind_is_set,
     on_a_kernel_like_5_10_files_are_bound_read_only,
     on_a_kernel_like_5_10_recursive_flags_reach_all_below,
+    on_a_kernel_like_5_10_mounts_that_may_not_be_entered_get_their_flags,
     on_a_kernel_like_5_10_a_covered_mount_is_one_clear_line,
     on_a_kernel_like_5_10_propagation_is_set as Long,
     on_a_kernel_like_5_10_paths_are_masked_and_read_only as Long,
@@ -185,6 +186,25 @@ fn on_a_kernel_like_5_10_recursive_flags_reach_all_below(ctx: &Ctx) -> Outcome {
         check!(options.starts_with("rw"), "{point}: {options}");
     }
     Ok(())
+}
+
+/// As debugfs below /sys is for a user.
+fn on_a_kernel_like_5_10_mounts_that_may_not_be_entered_get_their_flags(ctx: &Ctx) -> Outcome {
+    hide(ctx);
+    let dir = volume(ctx)?;
+    let b = Bundle::new(ctx)?.user_namespace().folder("/v")?.mount(
+        "/v",
+        "bind",
+        &dir,
+        &["rbind", "rro"],
+    );
+    let closed = after(format!("mount -t tmpfs -o mode=700 t {dir}/sub"));
+    let facts = b.facts_within(&closed.iter().map(String::as_str).collect::<Vec<_>>())?;
+    for point in ["/v", "/v/sub"] {
+        let options = facts.mount(point)?[5].clone();
+        check!(options.starts_with("ro"), "{point} is writable: {options}");
+    }
+    ctx.nothing_left()
 }
 
 fn on_a_kernel_like_5_10_a_covered_mount_is_one_clear_line(ctx: &Ctx) -> Outcome {

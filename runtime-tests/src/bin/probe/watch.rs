@@ -4,10 +4,12 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 
 /// Prints `ready`; whenever the file STOP appears, removes it and prints a list of all that was
 /// seen so far: `exe`, `root`, `cwd` and `fd` (from 3 on) with what they lead to, and `written`
-/// for an executable of another than the image's that could be opened for writing.
+/// for an executable of another than the image's that could be written.
 pub fn run(args: &[&str]) -> io::Result<()> {
     let stop = args.first().copied().unwrap_or("/tmp/stop");
     let own = std::process::id();
@@ -49,12 +51,21 @@ fn look(pid: u32, seen: &mut BTreeSet<String>) {
             seen.insert(format!("{name} {}", named(&target)));
             if name == "exe" && !target.starts_with("/bin") {
                 let exe = format!("/proc/{pid}/exe");
-                if OpenOptions::new().write(true).open(exe).is_ok() {
+                if let Some(target) = written(&exe) {
                     seen.insert(format!("written {}", target.display()));
                 }
             }
         }
     }
+}
+
+/// Tries to write it, and gives what was written. A program that ends while it is opened can be
+/// opened for writing, so that alone tells nothing; and what is opened may be the image's by now.
+fn written(exe: &str) -> Option<PathBuf> {
+    let mut file = OpenOptions::new().write(true).open(exe).ok()?;
+    let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let is_foreign = !target.starts_with("/bin");
+    (is_foreign && file.write(b"#").is_ok()).then_some(target)
 }
 
 /// Sockets differ by their number only.
