@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open};
 
 use super::attempt::{Attempt, waitid_exited};
 use super::send::{connect, send_fd};
@@ -215,7 +215,19 @@ fn pid_of(pidfd: &OwnedFd) -> crate::sys::Result<Pid> {
         "/proc/self/fdinfo/{}",
         std::os::fd::AsRawFd::as_raw_fd(pidfd)
     );
-    let text = std::fs::read_to_string(path).map_err(|_| Errno::SRCH)?;
+    let read = || std::fs::read_to_string(&path);
+    let text = match read() {
+        // Before Linux 5.14 the directory is root's while this process is undumpable, which
+        // it became for the sake of the one that it cloned.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+            let text = read();
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+            text
+        }
+        result => result,
+    };
+    let text = text.map_err(|_| Errno::SRCH)?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     line.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?))
         .ok_or(Errno::SRCH)
