@@ -3,13 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::{self, Init};
 use super::namespaces::Entered;
 use super::program::Program;
-use super::send::{connect, send_fd};
+use super::send::{channel, connect, send_fd};
 use super::{
     Doing, LaunchError, Launched, Request, Running, devices, hooks, ids, oom, parent, pid_file,
     rootless, sources, stub_data,
@@ -189,13 +188,7 @@ impl Attempt<'_> {
             (new, None)
         };
 
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .doing("make a socket pair", "")?;
+        let (ours, theirs) = channel()?;
         let nofile = sources::make_room(plan);
         let (root_tree, trees) = sources::open(plan)?;
         let (entered, joined) = Entered::enter(&plan.namespaces)?;

@@ -18,13 +18,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::attempt::{ignored_signals, waitid_exited};
 use super::joiner::Joiner;
 use super::program::Program;
-use super::send::{connect, send_fd};
+use super::send::{channel, connect, send_fd};
 use super::talk::{send_listener, speaks};
 use super::{
     Doing, LaunchError, Running, describe_process, init, parent, pid_file, stub_data, tty,
@@ -194,13 +193,7 @@ impl Attempt<'_> {
         memfd: &ShortLived,
         size: u32,
     ) -> Result<OwnedFd, LaunchError> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .doing("make a socket pair", "")?;
+        let (ours, theirs) = channel()?;
         let state = self.request.state;
         let namespaces = self.request.template.namespaces;
         let mut labels = Procfs::new(None);
@@ -292,16 +285,9 @@ impl Attempt<'_> {
                 return Ok(console);
             };
             match message.tag {
-                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => match (&console_socket, fd) {
-                    (Some(socket), Some(master)) => {
-                        send_fd(socket, master.as_fd(), b"/dev/ptmx")
-                            .doing("send the terminal to the console socket", "")?;
-                    }
-                    (_, master) => {
-                        master.iter().for_each(tty::size_of_callers);
-                        console = master;
-                    }
-                },
+                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => {
+                    console = tty::deliver(console_socket.as_ref(), fd)?;
+                }
                 // Once, and from the process that is not in there yet.
                 abi::TAG_INIT if joins_pid && !self.met => {
                     self.met = true;

@@ -6,9 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
 
-use super::LaunchError;
+use super::{Doing, LaunchError};
 use crate::sys::{Errno, Result};
 
 /// Connects to an engine's socket.
@@ -23,6 +26,16 @@ pub fn connect(what: &'static str, path: &Path) -> std::result::Result<OwnedFd, 
             Err(LaunchError::System(what, path.display().to_string(), errno))
         }
     }
+}
+
+/// The channel between the runtime and a process of the container: the runtime's end first.
+///
+/// # Errors
+/// socketpair(2).
+pub fn channel() -> std::result::Result<(OwnedFd, OwnedFd), LaunchError> {
+    let flags = SocketFlags::CLOEXEC;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+        .doing("make a socket pair", "")
 }
 
 /// Sends one descriptor with a text.

@@ -109,16 +109,9 @@ impl Attempt<'_> {
                     go(0);
                     go(size);
                 }
-                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => match (&console_socket, fd) {
-                    (Some(socket), Some(master)) => {
-                        send_fd(socket, master.as_fd(), b"/dev/ptmx")
-                            .doing("send the terminal to the console socket", "")?;
-                    }
-                    (_, master) => {
-                        master.iter().for_each(tty::size_of_callers);
-                        console = master;
-                    }
-                },
+                abi::TAG_CONSOLE if std::mem::take(&mut terminal) => {
+                    console = tty::deliver(console_socket.as_ref(), fd)?;
+                }
                 abi::TAG_LISTENER => {
                     let section = parent::seccomp_section(self.spec);
                     let path = section.and_then(|s| s.listener_path.as_deref());

@@ -8,6 +8,7 @@ use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
 use super::send::send_fd;
+use super::{Doing, LaunchError};
 use crate::plan::process::ProcessPlan;
 use crate::rootfs::mounts::{attach, clone_tree};
 use crate::rootfs::resolve::{self, Make};
@@ -88,6 +89,24 @@ impl Terminal {
     }
 }
 
+/// Takes the master side that a process of the container has sent: to the engine's socket
+/// if there is one, else for the runtime itself, with the size of the caller's terminal.
+///
+/// # Errors
+/// sendmsg(2).
+pub fn deliver(
+    console_socket: Option<&OwnedFd>,
+    master: Option<OwnedFd>,
+) -> std::result::Result<Option<OwnedFd>, LaunchError> {
+    if let (Some(socket), Some(master)) = (console_socket, &master) {
+        send_fd(socket, master.as_fd(), b"/dev/ptmx")
+            .doing("send the terminal to the console socket", "")?;
+        return Ok(None);
+    }
+    master.iter().for_each(size_of_callers);
+    Ok(master)
+}
+
 /// Lets the program's user open its standard streams again (`/dev/stdout`) by
 /// giving them to it, as runc does. Only pipes, sockets and terminals: never a
 /// file, and never /dev/null, which belongs to the host (CVE-2026-88265).
@@ -120,7 +139,7 @@ fn give(stream: BorrowedFd<'_>, uid: u32) -> Result<()> {
 }
 
 /// Gives a terminal the size of the caller's, if that is one: before the program looks.
-pub fn size_of_callers(master: impl AsFd) {
+fn size_of_callers(master: impl AsFd) {
     use rustix::termios::{tcgetwinsize, tcsetwinsize};
     if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
         // Without a size it is a terminal all the same.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, value_parser};
+use clap::{Arg, ArgMatches};
 
 use super::{Definition, Verb, flag};
 
@@ -74,11 +74,7 @@ pub(super) fn flags() -> [Arg; 7] {
             "Directory with config.json [default: the current one]",
         )
         .short('b'),
-        flag::path(
-            "console-socket",
-            "PATH",
-            "AF_UNIX socket that gets the master of the terminal",
-        ),
+        flag::console_socket(),
         flag::path(
             "pidfd-socket",
             "PATH",
@@ -94,12 +90,7 @@ pub(super) fn flags() -> [Arg; 7] {
             "Do without pivot_root (root file system on a ramdisk; less safe)",
         ),
         flag::switch("no-new-keyring", "Keep the caller's session keyring"),
-        Arg::new("preserve-fds")
-            .long("preserve-fds")
-            .value_name("N")
-            .help("Pass N descriptors more than stdio and $LISTEN_FDS")
-            .allow_negative_numbers(true)
-            .value_parser(value_parser!(u32)),
+        flag::preserve_fds(),
     ]
 }
 

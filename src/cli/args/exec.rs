@@ -82,23 +82,14 @@ fn streams() -> Vec<Arg> {
         .short('p'),
         flag::switch("tty", "Give it a terminal").short('t'),
         flag::switch("detach", "Return as soon as the program runs").short('d'),
-        flag::path(
-            "console-socket",
-            "PATH",
-            "AF_UNIX socket that gets the master of the terminal",
-        ),
+        flag::console_socket(),
         flag::path(
             "pidfd-socket",
             "PATH",
             "AF_UNIX socket that gets a pidfd of the process",
         ),
         flag::path("pid-file", "FILE", "Write the process id to this file"),
-        Arg::new("preserve-fds")
-            .long("preserve-fds")
-            .value_name("N")
-            .help("Pass N descriptors more than stdio and $LISTEN_FDS")
-            .allow_negative_numbers(true)
-            .value_parser(value_parser!(u32)),
+        flag::preserve_fds(),
         flag::switch(
             "ignore-paused",
             "Run it in a paused container too, where it waits",

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 /// A flag that is on or off.
 pub fn switch(name: &'static str, help: &'static str) -> Arg {
@@ -22,6 +22,25 @@ pub fn path(name: &'static str, value: &'static str, help: &'static str) -> Arg 
         .value_name(value)
         .help(help)
         .value_parser(ValueParser::os_string())
+}
+
+/// `--console-socket`.
+pub fn console_socket() -> Arg {
+    path(
+        "console-socket",
+        "PATH",
+        "AF_UNIX socket that gets the master of the terminal",
+    )
+}
+
+/// `--preserve-fds`.
+pub fn preserve_fds() -> Arg {
+    Arg::new("preserve-fds")
+        .long("preserve-fds")
+        .value_name("N")
+        .help("Pass N descriptors more than stdio and $LISTEN_FDS")
+        .allow_negative_numbers(true)
+        .value_parser(value_parser!(u32))
 }
 
 /// The positional container id; what an id may look like is checked elsewhere.
