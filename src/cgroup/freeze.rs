@@ -65,8 +65,15 @@ pub(super) fn is_frozen(path: &str, v2: bool) -> bool {
         let events = file::read(CWD, &format!("{path}/cgroup.events"));
         events.is_ok_and(|text| file::flag(&text, "frozen") == Some(true))
     } else {
-        file::read(CWD, &format!("{path}/freezer.state")).is_ok_and(|state| state == "FROZEN")
+        file::read(CWD, &format!("{path}/freezer.state")).is_ok_and(|state| stands_still_v1(&state))
     }
+}
+
+/// What v1's `freezer.state` says. A cgroup that is only on its way (`FREEZING`) counts as
+/// frozen: what stands still there already gets no signal before it is thawed, and a process
+/// that cannot be stopped may keep it on its way for ever.
+fn stands_still_v1(state: &str) -> bool {
+    state != "THAWED"
 }
 
 /// Freezes or thaws the cgroup at `path` and waits until it is so.
@@ -177,5 +184,17 @@ pub(super) fn timeout(deadline: Instant) -> Option<Timespec> {
         None
     } else {
         Timespec::try_from(rest).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stands_still_v1;
+
+    #[test]
+    fn a_v1_cgroup_that_is_being_frozen_counts_as_frozen() {
+        assert!(!stands_still_v1("THAWED"));
+        assert!(stands_still_v1("FREEZING"));
+        assert!(stands_still_v1("FROZEN"));
     }
 }
