@@ -1,5 +1,6 @@
 //! Builds the exec stub (src/sys/stub) for the target, so that the binary can
-//! carry its image, and hands the commit to `--version`.
+//! carry its image, leaves the tables for unwinding out of it, and hands the
+//! commit to `--version`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::Command;
 
 fn main() {
     build_stub();
+    leave_out_unwind_tables();
     println!("cargo:rerun-if-changed=.git/HEAD");
     let commit = Command::new("git")
         .args(["describe", "--always", "--dirty", "--abbrev=12"])
@@ -18,6 +20,16 @@ fn main() {
             "cargo:rustc-env=CORTEN_COMMIT={}",
             String::from_utf8_lossy(&output.stdout).trim()
         );
+    }
+}
+
+/// Debug builds keep them for backtraces.
+fn leave_out_unwind_tables() {
+    let script = "src/sys/no_unwind.ld";
+    println!("cargo:rerun-if-changed={script}");
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+        println!("cargo:rustc-link-arg-bin=corten=-Wl,--no-eh-frame-hdr,-T,{root}/{script}");
     }
 }
 
