@@ -22,7 +22,9 @@ pub enum Then {
     InitEnds,
     /// The step only sets the scene: nothing of it is measured.
     Scene,
-    /// The same; it has ended the init, which is to be waited for.
+    /// The same, and the container is one of [`CROWD`]: the others are copies of its record.
+    Crowd,
+    /// A scene's end: the init is to be waited for, and the crowd goes.
     SceneEnds,
 }
 
@@ -40,9 +42,33 @@ pub struct Scenario {
 impl Step {
     /// Whether it is a row of the tables.
     pub fn is_measured(&self) -> bool {
-        !matches!(self.then, Then::Scene | Then::SceneEnds)
+        !matches!(self.then, Then::Scene | Then::Crowd | Then::SceneEnds)
     }
 }
+
+/// How many containers there are in a crowd.
+pub const CROWD: usize = 500;
+
+/// A container that runs.
+const SCENE: Step = Step {
+    name: "scene",
+    args: &[
+        "run",
+        "--detach",
+        "--bundle",
+        "{sleeper}",
+        "--pid-file",
+        "{pidfile}",
+        "{id}",
+    ],
+    then: Then::Scene,
+};
+
+const SCENE_ENDS: Step = Step {
+    name: "scene ends",
+    args: &["delete", "--force", "{id}"],
+    then: Then::SceneEnds,
+};
 
 /// Every scenario, in the order of the tables.
 pub const SCENARIOS: &[Scenario] = &[
@@ -93,29 +119,59 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "exec",
         steps: &[
-            Step {
-                name: "scene",
-                args: &[
-                    "run",
-                    "--detach",
-                    "--bundle",
-                    "{sleeper}",
-                    "--pid-file",
-                    "{pidfile}",
-                    "{id}",
-                ],
-                then: Then::Scene,
-            },
+            SCENE,
             Step {
                 name: "exec",
                 args: &["exec", "{id}", "/bin/true"],
                 then: Then::Go,
             },
+            SCENE_ENDS,
+        ],
+        sum: None,
+        floor: false,
+    },
+    Scenario {
+        name: "kill",
+        steps: &[
+            SCENE,
             Step {
-                name: "scene ends",
-                args: &["delete", "--force", "{id}"],
-                then: Then::SceneEnds,
+                name: "kill",
+                args: &["kill", "{id}", "KILL"],
+                then: Then::InitEnds,
             },
+            Step {
+                name: "delete after kill",
+                args: &["delete", "{id}"],
+                then: Then::Go,
+            },
+        ],
+        sum: None,
+        floor: false,
+    },
+    Scenario {
+        name: "crowd",
+        steps: &[
+            Step {
+                name: "crowd",
+                args: SCENE.args,
+                then: Then::Crowd,
+            },
+            Step {
+                name: "state among 500",
+                args: &["state", "{id}"],
+                then: Then::Go,
+            },
+            Step {
+                name: "list of 500",
+                args: &["list"],
+                then: Then::Go,
+            },
+            Step {
+                name: "list --quiet of 500",
+                args: &["list", "--quiet"],
+                then: Then::Go,
+            },
+            SCENE_ENDS,
         ],
         sum: None,
         floor: false,
