@@ -17,9 +17,10 @@ pub fn list(global: &Global, args: &List) -> Result<()> {
         return print::text(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
     }
     let mut containers: Vec<(State, Status)> = Vec::with_capacity(ids.len());
+    let mut buffer = Vec::new();
     for id in ids {
         let read = store.open(&id).and_then(|entry| {
-            let state = entry.read_state()?;
+            let state = entry.read_summary(&mut buffer)?;
             let status = status::of(&state, entry.dir());
             Ok((state, status))
         });

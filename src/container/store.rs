@@ -221,30 +221,45 @@ impl Entry {
     /// # Errors
     /// [`StoreError::Broken`], or [`StoreError::Missing`] if there is none yet.
     pub fn read_state(&self) -> Result<State, StoreError> {
-        let broken = |error| StoreError::Broken(self.id.to_string(), error);
-        let text = self.read_text()?;
-        let end = text.iter().position(|&b| b == b'\n').unwrap_or(text.len());
-        let mut state: State = serde_json::from_slice(&text[..end]).map_err(broken)?;
-        if let Some(template) = text.get(end + 1..) {
+        let mut text = Vec::with_capacity(16 * 1024);
+        self.read_text(&mut text, false)?;
+        let (record, template) = split_template(&text);
+        let mut state = self.parse(record)?;
+        if let Some(template) = template {
             state.template = String::from_utf8_lossy(template).into_owned();
         }
         Ok(state)
     }
 
-    fn read_text(&self) -> Result<Vec<u8>, StoreError> {
+    /// The record without its template, for who only looks: many of them can share one buffer.
+    ///
+    /// # Errors
+    /// As of [`Entry::read_state`].
+    pub fn read_summary(&self, buffer: &mut Vec<u8>) -> Result<State, StoreError> {
+        buffer.clear();
+        buffer.reserve(2048);
+        self.read_text(buffer, true)?;
+        self.parse(split_template(buffer).0)
+    }
+
+    fn parse(&self, record: &[u8]) -> Result<State, StoreError> {
+        serde_json::from_slice(record).map_err(|e| StoreError::Broken(self.id.to_string(), e))
+    }
+
+    /// Reads the record's file, or its first line alone.
+    fn read_text(&self, text: &mut Vec<u8>, first_line: bool) -> Result<(), StoreError> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, STATE, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(StoreError::Missing(self.id.to_string())),
             result => result.map_err(self.io("open", STATE))?,
         };
         let file = ShortLived::from(file);
-        let mut text = Vec::with_capacity(16 * 1024);
         loop {
-            rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))
+            rustix::io::read(&file, rustix::buffer::spare_capacity(text))
                 .map_err(self.io("read", STATE))?;
-            if text.len() < text.capacity() {
+            if text.len() < text.capacity() || first_line && text.contains(&b'\n') {
                 // A short read of a regular file is its end.
-                return Ok(text);
+                return Ok(());
             }
             text.reserve(text.len());
         }
@@ -327,6 +342,14 @@ impl Entry {
     }
 }
 
+/// The record and, on a line of its own, the template.
+fn split_template(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|&b| b == b'\n') {
+        Some(end) => (&text[..end], text.get(end + 1..)),
+        None => (text, None),
+    }
+}
+
 fn make_all(path: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(path).map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
@@ -374,5 +397,27 @@ mod tests {
     fn a_store_that_is_not_there_holds_nothing() {
         let (store, _) = store();
         assert_eq!(store.ids().unwrap(), []);
+    }
+
+    #[test]
+    fn a_summary_is_the_record_without_the_template_however_long_both_are() {
+        let (store, path) = store();
+        let entry = store.create(&Id::new("a").unwrap()).unwrap();
+        let mut buffer = Vec::new();
+        for (note, template) in [(0, 0), (10, 9000), (1800, 0), (5000, 7), (70_000, 70_000)] {
+            let mut state: State = serde_json::from_value(serde_json::json!({
+                "ociVersion": "1.3.0", "id": "a", "pid": 1, "startTime": 2, "creator": 3,
+                "bundle": "/b", "rootfs": "/r", "created": "c", "owner": 0,
+                "annotations": {"note": "n".repeat(note)},
+                "cgroup": {"root": "", "path": "", "directories": []}, "ownPidNamespace": true,
+            }))
+            .unwrap();
+            state.template = "t".repeat(template);
+            entry.write_state(&state).unwrap();
+            assert_eq!(entry.read_state().unwrap(), state);
+            state.template.clear();
+            assert_eq!(entry.read_summary(&mut buffer).unwrap(), state);
+        }
+        std::fs::remove_dir_all(path).unwrap();
     }
 }
