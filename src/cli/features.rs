@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::args::SPEC_VERSION;
 use crate::config::names;
 use crate::plan::{options, seccomp};
+use crate::sys::process::takes_filter_flags;
 
 /// The oldest runtime-spec whose config.json is accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
@@ -78,7 +79,7 @@ pub struct Seccomp<'a> {
     pub archs: &'a [&'a str],
     /// `SECCOMP_FILTER_FLAG_*` that are recognised.
     pub known_flags: &'a [&'a str],
-    /// Those of them that have an effect.
+    /// Those of them that have an effect on this host.
     pub supported_flags: &'a [&'a str],
 }
 
@@ -110,6 +111,7 @@ pub struct MemoryPolicy<'a> {
 /// write(2).
 pub fn print() -> anyhow::Result<()> {
     let mount_options: Vec<&str> = options::known().collect();
+    let supported_flags = seccomp::supported_flags(takes_filter_flags);
     let known = Known {
         hooks: &[
             "prestart",
@@ -134,7 +136,7 @@ pub fn print() -> anyhow::Result<()> {
             operators: seccomp::known_operators(),
             archs: seccomp::known_archs(),
             known_flags: seccomp::known_flags(),
-            supported_flags: seccomp::known_flags(),
+            supported_flags: &supported_flags,
         }),
         apparmor: true,
         intel_rdt: IntelRdt {

@@ -133,9 +133,23 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
             };
             format!("/linux/uidMappings: cannot {what}: {why}{hint}")
         }
+        Stage::Seccomp if message.value == libc::EINVAL && newest_flag(spec).is_some() => {
+            let place = newest_flag(spec).unwrap_or_default();
+            format!(
+                "/linux/seccomp/flags/{place}: cannot {what}: {why} \
+                 (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs Linux 5.19)"
+            )
+        }
         Stage::MakeNamespace => format!("/linux/namespaces: cannot {what}: {why}"),
         _ => of_process(message, &plan.process),
     }
+}
+
+/// Where the seccomp section has the flag that kernels from 5.10 on need not know.
+fn newest_flag(spec: &Spec<'_>) -> Option<usize> {
+    let flags = spec.linux.as_ref()?.seccomp.as_ref()?.flags.as_ref()?;
+    let mut names = flags.iter();
+    names.position(|name| *name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
 }
 
 /// What was done in place of what could not be, for the log.

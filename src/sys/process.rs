@@ -113,6 +113,18 @@ pub fn join_session_keyring(name: &CStr) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, PERMISSIONS) }).map(drop)
 }
 
+/// Whether the kernel takes these flags of seccomp(2) with a filter. It is asked without one:
+/// flags are looked at first, and what it takes is answered with `EFAULT`.
+pub fn takes_filter_flags(flags: u32) -> bool {
+    const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
+    let no_filter = std::ptr::null::<libc::sock_fprog>();
+    // SAFETY: the kernel checks the address, and no filter lies there that it could load.
+    let asked = check(unsafe {
+        libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, no_filter)
+    });
+    matches!(asked, Err(Errno::FAULT))
+}
+
 /// Brings the loopback interface of the current network namespace up.
 ///
 /// # Errors

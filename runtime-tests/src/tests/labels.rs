@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::context::Ctx;
+use crate::facts::Facts;
 use crate::outcome::{Because, Outcome, skip};
 use crate::{check, check_eq, tests};
 use rustix::fs::getxattr;
@@ -18,6 +19,12 @@ tests!("labels":
     a_selinux_label_holds_for_the_process,
     an_unknown_selinux_label_is_one_clear_line,
     without_selinux_a_label_is_one_clear_line,
+    the_session_keyring_has_the_selinux_label,
+    exec_joins_the_labelled_keyring,
+    a_keyring_that_exec_makes_has_the_label_of_its_process,
+    without_a_selinux_label_the_keyring_has_the_runtimes,
+    a_keyring_that_is_kept_is_not_labelled,
+    keys_are_labelled_only_with_a_selinux_label,
     labels_are_written_in_joined_user_and_pid_namespaces,
     a_mount_label_holds_for_new_file_systems,
     an_unknown_mount_label_is_refused,
@@ -31,6 +38,23 @@ fn apparmor() -> bool {
 
 fn selinux() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+/// The harness's label, which is the runtime's too; skips without SELinux.
+fn own_label() -> Outcome<String> {
+    if !selinux() {
+        return skip("SELinux is not enabled on this machine");
+    }
+    let own = std::fs::read_to_string("/proc/self/attr/current")?;
+    Ok(own.trim_end_matches(['\0', '\n']).to_string())
+}
+
+/// That label with another level: one that every policy with levels has.
+fn own_label_at(level: &str) -> Outcome<String> {
+    let own = own_label()?;
+    let mut parts = own.splitn(4, ':');
+    let mut part = || parts.next().because(&own);
+    Ok(format!("{}:{}:{}:{level}", part()?, part()?, part()?))
 }
 
 /// A profile in the kernel that goes with the test. It allows all but `/secret`.
@@ -184,14 +208,7 @@ fn without_apparmor_a_profile_is_one_clear_line(ctx: &Ctx) -> Outcome {
 }
 
 fn a_selinux_label_holds_for_the_process(ctx: &Ctx) -> Outcome {
-    if !selinux() {
-        return skip("SELinux is not enabled on this machine");
-    }
-    // The runtime's own label with another level: one that every policy with levels has.
-    let own = std::fs::read_to_string("/proc/self/attr/current")?;
-    let mut parts = own.trim_end_matches(['\0', '\n']).splitn(4, ':');
-    let mut part = || parts.next().because(&own);
-    let label = format!("{}:{}:{}:s0:c1,c2", part()?, part()?, part()?);
+    let label = own_label_at("s0:c1,c2")?;
     let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label.as_str());
     let said = b.says("cat /proc/self/attr/current")?;
     check_eq!(said.trim_end_matches('\0'), label, "label");
@@ -218,6 +235,154 @@ fn without_selinux_a_label_is_one_clear_line(ctx: &Ctx) -> Outcome {
     }
     let b = Bundle::new(ctx)?.set("/process/selinuxLabel", "system_u:system_r:container_t:s0");
     refused_line(b, ctx, "/process/selinuxLabel", &["SELinux is not enabled"])
+}
+
+/// A keyring made for a container or for a process of `exec` has the container's id in its name
+/// and this label, and the label for new keys does not outlive it.
+fn labelled(facts: &Facts, id: &str, label: &str, where_: &str) -> Outcome {
+    let keyring = &facts.0["keyring"];
+    check_eq!(keyring["label"], label, "label of the keyring {where_}");
+    let text = keyring["description"].as_str().because(keyring)?;
+    let name = text.rsplit(';').next().unwrap_or_default();
+    check!(
+        name.contains(id),
+        "the keyring {where_} is not {id}'s: {text}"
+    );
+    check_eq!(facts.text("keycreate")?, "", "label of new keys {where_}");
+    Ok(())
+}
+
+/// Seen to fail: without `label_keys` in `launch/init.rs:new_keyring` (in enforcing mode too): the
+/// keyring has the runtime's label.
+fn the_session_keyring_has_the_selinux_label(ctx: &Ctx) -> Outcome {
+    let label = own_label_at("s0:c1,c2")?;
+    let bundle = || -> Outcome<Bundle<'_>> {
+        Ok(Bundle::new(ctx)?.set("/process/selinuxLabel", label.as_str()))
+    };
+    let b = bundle()?;
+    let id = b.id.clone();
+    labelled(&b.facts()?, &id, &label, "of run")?;
+    let b = bundle()?.args(&["/bin/probe", "facts"]);
+    let c = b.create()?;
+    c.start()?;
+    c.wait_status("stopped")?;
+    let facts = Facts(serde_json::from_str(&c.stdout()?)?);
+    labelled(&facts, &c.id, &label, "of create")?;
+
+    let b = bundle()?.user_namespace();
+    let id = b.id.clone();
+    labelled(&b.facts()?, &id, &label, "in a user namespace")?;
+    let b = bundle()?
+        .set("/process/noNewPrivileges", true)
+        .set("/process/user", json!({"uid": 1000, "gid": 1000}));
+    let id = b.id.clone();
+    labelled(&b.facts()?, &id, &label, "of another user")?;
+    let neighbour = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/pid", neighbour.pid()?);
+    let b = bundle()?.namespace("pid", Some(&path));
+    let id = b.id.clone();
+    labelled(&b.facts()?, &id, &label, "in a joined pid namespace")
+}
+
+fn exec_joins_the_labelled_keyring(ctx: &Ctx) -> Outcome {
+    let label = own_label_at("s0:c1,c2")?;
+    let other = own_label_at("s0:c1,c2,c3")?;
+    let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label.as_str());
+    let c = b.shell("/bin/probe facts; exec sleep 1000").detach()?;
+    c.wait_stdout("}\n")?;
+    let own: serde_json::Value = serde_json::from_str(&c.stdout()?)?;
+    for (options, process) in [(&[][..], &label), (&["--process-label", &other], &other)] {
+        let said = c.exec_says(options, "cat /proc/self/attr/current")?;
+        check_eq!(said.trim_end_matches('\0'), process, "label of {options:?}");
+        let facts = c.exec_facts(options)?;
+        check_eq!(facts.0["keyring"], own["keyring"], "keyring of {options:?}");
+        labelled(&facts, &c.id, &label, "of exec")?;
+    }
+    Ok(())
+}
+
+/// Seen to fail: without `label_keys` in `launch/init.rs:new_keyring`: the keyring has the
+/// runtime's label.
+fn a_keyring_that_exec_makes_has_the_label_of_its_process(ctx: &Ctx) -> Outcome {
+    let label = own_label_at("s0:c1,c2")?;
+    let other = own_label_at("s0:c1,c2,c3")?;
+    for (options, process) in [(&[][..], &label), (&["--process-label", &other], &other)] {
+        let c = Bundle::new(ctx)?
+            .set("/process/selinuxLabel", label.as_str())
+            .args(&["/bin/probe", "leave-keyring"])
+            .detach()?;
+        c.wait_stdout("ready")?;
+        // The kernel frees it some time after its last process has left it.
+        let name = format!("_ses.{}:", c.id);
+        ctx.until("the container's keyring is gone", || {
+            std::fs::read_to_string("/proc/keys").is_ok_and(|keys| !keys.contains(&name))
+        })?;
+        labelled(&c.exec_facts(options)?, &c.id, process, "of exec")?;
+    }
+    Ok(())
+}
+
+/// Seen to fail: with the container's mount label written for keys, the keyring has that one.
+fn without_a_selinux_label_the_keyring_has_the_runtimes(ctx: &Ctx) -> Outcome {
+    let label = own_label()?;
+    let other = own_label_at("s0:c1,c2,c3")?;
+    let b = Bundle::new(ctx)?.set("/linux/mountLabel", MOUNT_LABEL);
+    let c = b.shell("/bin/probe facts; exec sleep 1000").detach()?;
+    c.wait_stdout("}\n")?;
+    let own = Facts(serde_json::from_str(&c.stdout()?)?);
+    labelled(&own, &c.id, &label, "of create")?;
+    // A process with a label of its own finds the keyring as it is.
+    for options in [&[][..], &["--process-label", &other]] {
+        let facts = c.exec_facts(options)?;
+        check_eq!(
+            facts.0["keyring"],
+            own.0["keyring"],
+            "keyring of {options:?}"
+        );
+    }
+    Ok(())
+}
+
+fn a_keyring_that_is_kept_is_not_labelled(ctx: &Ctx) -> Outcome {
+    let label = own_label_at("s0:c1,c2")?;
+    let probe = ctx.probe.to_string_lossy().into_owned();
+    let mine = ctx.host(&[probe.as_str(), "facts"]).run()?.ok()?.stdout;
+    let mine: serde_json::Value = serde_json::from_str(&mine)?;
+    check_eq!(
+        mine["keyring"]["label"],
+        own_label()?,
+        "label of the caller's"
+    );
+    let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label.as_str());
+    let c = b
+        .args(&["/bin/sleep", "1000"])
+        .launch("run", &["--detach", "--no-new-keyring"])?;
+    let found = c.exec_facts(&[])?.0;
+    check_eq!(found["keyring"], mine["keyring"], "keyring");
+    Ok(())
+}
+
+/// Needs no SELinux: without it, the label is refused where it is written.
+fn keys_are_labelled_only_with_a_selinux_label(ctx: &Ctx) -> Outcome {
+    if ctx.host(&["strace", "-V"]).run()?.code == 127 {
+        return skip("no strace on this machine");
+    }
+    let trace = ctx.dir.join("trace").to_string_lossy().into_owned();
+    let strace = ["strace", "-f", "-e", "trace=openat", "-o", &trace];
+    let opened = |b: Bundle<'_>| -> Outcome<bool> {
+        b.verb::<&str>("run", &[])?.within(&strace).run()?;
+        Ok(std::fs::read_to_string(&trace)?.contains("attr/keycreate"))
+    };
+    check!(
+        !opened(Bundle::new(ctx)?)?,
+        "without a label keycreate was opened"
+    );
+    let empty = Bundle::new(ctx)?.set("/process/selinuxLabel", "");
+    check!(!opened(empty)?, "with an empty label keycreate was opened");
+    let label = "system_u:system_r:unconfined_t:s0";
+    let labelled = Bundle::new(ctx)?.set("/process/selinuxLabel", label);
+    check!(opened(labelled)?, "with a label keycreate was not opened");
+    Ok(())
 }
 
 /// No procfs can be mounted there that has an entry for the init: it is not in the pid

@@ -24,6 +24,7 @@ tests!("old_kernel":
     on_a_kernel_like_5_10_no_descriptor_is_left_open as Long,
     on_a_kernel_like_5_10_pid_namespaces_are_joined as Long,
     on_a_kernel_like_5_10_hooks_run as Long,
+    on_a_kernel_like_5_10_a_flag_of_seccomp_that_it_lacks_is_refused,
 );
 
 /// Starts the runtime behind the filter from now on.
@@ -315,5 +316,12 @@ fn on_a_kernel_like_5_10_hooks_run(ctx: &Ctx) -> Outcome {
             "hooks::hooks_have_no_foreign_descriptors",
             "hooks::a_hook_that_takes_too_long_is_killed",
         ],
+    )
+}
+
+fn on_a_kernel_like_5_10_a_flag_of_seccomp_that_it_lacks_is_refused(ctx: &Ctx) -> Outcome {
+    keeps(
+        ctx,
+        &["seccomp_actions::before_linux_5_19_wait_killable_with_a_listener_is_refused"],
     )
 }

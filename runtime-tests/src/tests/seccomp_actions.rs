@@ -2,11 +2,13 @@
 
 use crate::bundle::Bundle;
 use crate::context::Ctx;
-use crate::outcome::{Outcome, skip};
+use crate::facts::kernel;
+use crate::outcome::{Because, Outcome, Stop, skip};
 use crate::sockets::FdSocket;
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 
 tests!("seccomp_actions":
     allow_errno_log_and_trace_answer_as_they_say,
@@ -16,7 +18,9 @@ tests!("seccomp_actions":
     without_flags_speculation_is_allowed,
     an_empty_list_of_flags_is_none,
     an_unknown_flag_is_refused,
-    wait_killable_goes_with_a_listener_only,
+    wait_killable_without_a_listener_is_left_out,
+    wait_killable_goes_with_a_listener,
+    before_linux_5_19_wait_killable_with_a_listener_is_refused,
     an_agent_answers_for_the_kernel,
     notify_for_write_or_as_default_is_refused,
     notify_without_a_path_is_refused,
@@ -219,7 +223,7 @@ fn notify(ctx: &Ctx) -> Outcome<(FdSocket, Value)> {
     Ok((socket, rules))
 }
 
-fn wait_killable_goes_with_a_listener_only(ctx: &Ctx) -> Outcome {
+fn wait_killable_without_a_listener_is_left_out(ctx: &Ctx) -> Outcome {
     // The kernel refuses the flag where nobody is asked.
     let mut rules = profile("SCMP_ACT_ERRNO");
     rules["flags"] = json!([KILLABLE]);
@@ -228,6 +232,13 @@ fn wait_killable_goes_with_a_listener_only(ctx: &Ctx) -> Outcome {
         json!(libc::EPERM),
         "without a listener"
     );
+    Ok(())
+}
+
+fn wait_killable_goes_with_a_listener(ctx: &Ctx) -> Outcome {
+    if kernel()? < (5, 19) {
+        return skip("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV came with Linux 5.19");
+    }
     let (_socket, mut rules) = notify(ctx)?;
     rules["flags"] = json!([KILLABLE]);
     let found = flags_of(ctx, rules, &[])?;
@@ -237,6 +248,26 @@ fn wait_killable_goes_with_a_listener_only(ctx: &Ctx) -> Outcome {
             && (found.contains("WAIT_KILLABLE_RECV") || found.contains("0x20")),
         "flags with a listener: {found}"
     );
+    Ok(())
+}
+
+/// The runtime has no way to give what the flag promises, so it does not leave it out.
+fn before_linux_5_19_wait_killable_with_a_listener_is_refused(ctx: &Ctx) -> Outcome {
+    if kernel()? >= (5, 19) && !ctx.old_kernel.load(Ordering::Relaxed) {
+        return skip("this kernel knows SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (Linux 5.19)");
+    }
+    let (_socket, mut rules) = notify(ctx)?;
+    rules["flags"] = json!(["SECCOMP_FILTER_FLAG_LOG", KILLABLE]);
+    let refused = with(ctx, rules)?.create_refused()?;
+    refused.says(&["/linux/seccomp/flags/1", "Linux 5.19"])?;
+    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let flags = &features["linux"]["seccomp"];
+    let has = |list: &str| {
+        let flags = flags[list].as_array().because(list)?;
+        Ok::<bool, Stop>(flags.iter().any(|flag| flag == KILLABLE))
+    };
+    check!(has("knownFlags")?, "the flag is not known");
+    check!(!has("supportedFlags")?, "the flag is said to be supported");
     Ok(())
 }
 

@@ -298,3 +298,19 @@ pub fn known_archs() -> &'static [&'static str] {
 pub fn known_flags() -> &'static [&'static str] {
     &words::FLAG_NAMES
 }
+
+/// Those flags that a kernel takes, for `features`: `takes` answers for bits of seccomp(2), a flag
+/// that goes with a listener alone together with the listener's.
+pub fn supported_flags(takes: impl Fn(u32) -> bool) -> Vec<&'static str> {
+    let bits = |name: &str| match words::flag_bit(name) {
+        Some(words::FLAG_WAIT_KILLABLE_RECV) => {
+            words::FLAG_WAIT_KILLABLE_RECV | words::FLAG_NEW_LISTENER
+        }
+        bits => bits.unwrap_or_default(),
+    };
+    let names = words::FLAG_NAMES.into_iter();
+    // TSYNC is no bit: nothing is asked of the kernel.
+    names
+        .filter(|name| bits(name) == 0 || takes(bits(name)))
+        .collect()
+}

@@ -127,6 +127,17 @@ pub fn ignore(args: &[&str]) -> io::Result<()> {
     raw::pause()
 }
 
+/// `leave-keyring`: joins a session keyring without a name, prints `ready`, waits to be killed.
+pub fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: usize = 1;
+    let (serial, errno) = raw::syscall(libc::SYS_keyctl, [JOIN_SESSION_KEYRING, 0, 0, 0, 0, 0]);
+    if serial < 0 {
+        return Err(io::Error::from_raw_os_error(errno));
+    }
+    println!("ready");
+    raw::pause()
+}
+
 /// `write MEGABYTES`: writes that much of a known pattern (each byte is its
 /// offset modulo 251, so that no power-of-two cut goes unseen).
 pub fn write(args: &[&str]) -> io::Result<()> {

@@ -43,6 +43,7 @@ fn collect() -> Value {
         "gid_map": file("/proc/self/gid_map"),
         "timens_offsets": file("/proc/self/timens_offsets"),
         "keyring": keyring(),
+        "keycreate": file("/proc/self/attr/keycreate"),
         "umask": read_to_string("/proc/self/status").ok().and_then(|text| {
             text.lines().find_map(|line| line.strip_prefix("Umask:")).map(|v| v.trim().to_string())
         }),
@@ -103,23 +104,36 @@ fn links(dir: &str) -> Value {
     Value::Object(all)
 }
 
-/// The description of the session keyring (`type;uid;gid;perm;name`) with its serial.
+/// The description of the session keyring (`type;uid;gid;perm;name`) with its serial, and its
+/// label, which is empty without SELinux.
 fn keyring() -> Value {
     const GET_KEYRING_ID: usize = 0;
     const DESCRIBE: usize = 6;
-    const SESSION: usize = -3i64 as usize;
-    let mut text = [0u8; 256];
+    const GET_SECURITY: usize = 17;
     let serial = raw::syscall(libc::SYS_keyctl, [GET_KEYRING_ID, SESSION, 0, 0, 0, 0]).0;
-    let address = text.as_mut_ptr() as usize;
-    let (length, errno) = raw::syscall(
-        libc::SYS_keyctl,
-        [DESCRIBE, SESSION, address, text.len(), 0, 0],
-    );
-    if length <= 0 {
-        return json!({"serial": serial, "errno": errno});
+    match (text_of_keyring(DESCRIBE), text_of_keyring(GET_SECURITY)) {
+        (Ok(description), Ok(label)) => {
+            json!({"serial": serial, "description": description, "label": label})
+        }
+        (Err(errno), _) | (_, Err(errno)) => json!({"serial": serial, "errno": errno}),
     }
-    let text = String::from_utf8_lossy(&text[..length as usize - 1]).into_owned();
-    json!({"serial": serial, "description": text})
+}
+
+/// KEY_SPEC_SESSION_KEYRING.
+const SESSION: usize = -3i64 as usize;
+
+/// The text that this operation of keyctl(2) tells of the session keyring, or an errno.
+fn text_of_keyring(operation: usize) -> Result<String, i32> {
+    let mut text = [0u8; 512];
+    let address = text.as_mut_ptr() as usize;
+    let arguments = [operation, SESSION, address, text.len(), 0, 0];
+    let (length, errno) = raw::syscall(libc::SYS_keyctl, arguments);
+    if length <= 0 {
+        return Err(errno);
+    }
+    // The length is that of the whole text with its NUL.
+    let length = text.len().min(length as usize) - 1;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
 }
 
 fn parent_death_signal() -> i32 {
