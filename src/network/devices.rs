@@ -255,9 +255,10 @@ fn restore_one(
     configure(outside, device, &device.host, device.up)
 }
 
-/// Lets the namespace go. `path` is the state directory's.
-pub fn release(dir: BorrowedFd<'_>, path: &Path) {
-    if held(dir).is_some() {
+/// Lets the namespace go; says whether one was held. `path` is the state directory's.
+pub fn release(dir: BorrowedFd<'_>, path: &Path) -> bool {
+    let is_held = held(dir).is_some();
+    if is_held {
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         if let Err(errno) = rustix::mount::unmount(path.join(HELD), flags) {
             log::warn!(
@@ -268,6 +269,7 @@ pub fn release(dir: BorrowedFd<'_>, path: &Path) {
         }
     }
     let _ = rustix::fs::unlinkat(dir, HELD, AtFlags::empty());
+    is_held
 }
 
 /// The namespace that is held, if one is.

@@ -23,6 +23,7 @@ tests!("net_devices":
     a_name_that_is_taken_inside_is_refused,
     a_failed_create_gives_the_device_back,
     a_create_killed_at_any_system_call_gives_the_device_back as Long,
+    a_broken_record_with_a_held_namespace_is_removed_by_force,
     a_complete_container_keeps_its_device_when_it_is_deleted,
     without_devices_no_netlink_socket_is_opened,
 );
@@ -391,6 +392,24 @@ fn a_create_killed_at_any_system_call_gives_the_device_back(ctx: &Ctx) -> Outcom
         "no moment between the move and the end of create: {states:?}"
     );
     Ok(())
+}
+
+fn a_broken_record_with_a_held_namespace_is_removed_by_force(ctx: &Ctx) -> Outcome {
+    let net = Net::new(ctx)?;
+    let dir = ctx.state_root().join("broken");
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(dir.join("state.json"), "{")?;
+    let held = dir.join("netns");
+    std::fs::write(&held, "")?;
+    ctx.host(&["mount", "--bind", &net.path(), &held.to_string_lossy()])
+        .run()?
+        .ok()?;
+    ctx.rt(&["delete", "--force", "broken"])
+        .run()?
+        .ok()?
+        .says(&["network devices had been moved"])?;
+    check!(!dir.exists(), "the state directory is left");
+    ctx.nothing_left_but(&[&net])
 }
 
 fn a_complete_container_keeps_its_device_when_it_is_deleted(ctx: &Ctx) -> Outcome {
