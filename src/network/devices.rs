@@ -252,9 +252,9 @@ fn restore_one(
         None => {
             // Where another has its number it got a new one, and its name has to do.
             let renumbered = device.hardware.is_empty()
-                && inside.link_numbered(index)?.is_some_and(|other| {
-                    other.name != device.inside && other.name != device.host
-                });
+                && inside
+                    .link_numbered(index)?
+                    .is_some_and(|other| other.name != device.inside && other.name != device.host);
             let is_ours = |link: &Link| is_ours(link) || (renumbered && same(link));
             // The kernel may have moved it and then failed to rename it.
             let mut link = inside.link(&device.inside)?.filter(is_ours);

@@ -425,13 +425,25 @@ fn a_device_without_a_hardware_address_comes_back(ctx: &Ctx) -> Outcome {
         net.create(&b)?.run()?.refused()?.says(&["no such file"])
     };
     fails(&Net::empty(ctx)?)?;
-    check_eq!(net.device("t0")?, before, "the device, whose number was free");
+    check_eq!(
+        net.device("t0")?,
+        before,
+        "the device, whose number was free"
+    );
     let joined = Net::empty(ctx)?;
     tun(&joined, "x0")?;
     check_eq!(number(&net, "t0")?, number(&joined, "x0")?, "numbers");
     fails(&joined)?;
-    check_eq!(net.device("t0")?, before, "the device, whose number was taken");
-    check_eq!(joined.names()?, ["lo", "x0"], "devices in the joined namespace");
+    check_eq!(
+        net.device("t0")?,
+        before,
+        "the device, whose number was taken"
+    );
+    check_eq!(
+        joined.names()?,
+        ["lo", "x0"],
+        "devices in the joined namespace"
+    );
     drop(joined);
     ctx.nothing_left_but(&[&net])
 }
