@@ -49,7 +49,7 @@ impl Record {
     /// that has made cgroups of its own may have left none to join in the one it got.
     ///
     /// # Errors
-    /// The process has ended, or there is no cgroup v2.
+    /// The process has ended or left the container's cgroup, or there is no cgroup v2.
     pub fn open_where(&self, pid: i32) -> Result<OwnedFd, CgroupError> {
         let list = format!("/proc/{pid}/cgroup");
         let text = file::read_all(CWD, &list)
@@ -63,10 +63,24 @@ impl Record {
                 Errno::NOENT,
             ));
         };
+        if !self.holds(path) {
+            return Err(CgroupError::state(
+                "join the container's processes in",
+                path,
+                format!("it is not beneath the container's cgroup {}", self.path()),
+            )
+            .hint("the container has moved its first process out of its limits"));
+        }
         let path = format!("{}/{}{path}", self.root, v2.hierarchy);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty())
             .map_err(|errno| CgroupError::kernel("open", path, errno))
+    }
+
+    /// Whether a cgroup, by its path from the hierarchy's root, is the container's or beneath it.
+    fn holds(&self, path: &str) -> bool {
+        let beneath = path.strip_prefix(&self.path());
+        beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

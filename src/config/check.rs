@@ -60,6 +60,7 @@ pub fn check(spec: &Spec<'_>) -> Result<Vec<Warning>, ConfigError> {
             .with_hint("give at least its \"args\" and \"cwd\""));
     };
     process::check(&at_process, process, &mut warnings)?;
+    scheduling::check_hooks(&at_process, process, &spec.hooks)?;
     if namespaces.is_new(Kind::User) {
         mappings::check_user(&at_process.member("user"), &process.user, linux)?;
     }

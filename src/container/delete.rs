@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::kill::{open_init, wait_end};
 use super::{Entry, State, Status, StoreError, holder, status};
 use crate::cgroup::CgroupError;
+use crate::network;
 
 /// How long a killed process and its cgroup may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -85,6 +86,12 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
         Ok(state) => state,
         // Killed before the first record: nothing else had been made.
         Err(StoreError::Broken(..) | StoreError::Missing(_)) if force => {
+            if network::release(entry.dir(), entry.path()) {
+                log::warn!(
+                    "network devices had been moved, and the record cannot say which: \
+                     they stay in their namespace or end with it"
+                );
+            }
             entry.remove()?;
             return Ok(None);
         }

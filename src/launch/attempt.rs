@@ -114,7 +114,7 @@ impl Attempt<'_> {
             log::warn!("{warning}");
         }
         self.state.template = self.template(seccomp.as_ref());
-        if !self.plan.namespaces.makes(NEWUSER) || rustix::process::geteuid().is_root() {
+        if rustix::process::geteuid().is_root() {
             self.adjust_oom_score()?;
         }
         self.record_pid()?;

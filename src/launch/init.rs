@@ -12,7 +12,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use super::program::{self, Handover, PidNamespace, Program, Step, relative};
 use super::send::send_fd;
-use super::{hooks, tty};
+use super::{hooks, oom, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::HookRecord;
 use crate::plan::namespaces::{CLONE_NEWTIME, same_map};
@@ -86,10 +86,25 @@ impl Init<'_> {
     fn enter_cgroup(&mut self) -> Step {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
+        self.adjust_oom_score()?;
         join_cgroup(self.cgroup)?;
         match self.second_clone {
             Some(flags) => self.clone_again(flags),
             None => Ok(()),
+        }
+    }
+
+    /// An ordinary user may not write the file of a process that is not dumpable, which the
+    /// init is from its birth on unless it makes a user namespace. Then the runtime writes.
+    fn adjust_oom_score(&self) -> Step {
+        match self.plan.process.oom_score_adj {
+            Some(adjustment)
+                if !rustix::process::geteuid().is_root()
+                    && !self.plan.namespaces.makes(libc::CLONE_NEWUSER as u64) =>
+            {
+                oom::adjust_own(adjustment).at(Stage::OomScoreAdj)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -4,14 +4,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::program::{self, Handover, PidNamespace, Program, Step};
 use super::{init, oom, tty};
 use crate::cgroup::Cgroup;
 use crate::plan::scheduling::AffinityPlan;
 use crate::rootfs::Procfs;
-use crate::sys::Errno;
 use crate::sys::process::{set_affinity, setns, unblock_signals};
 use crate::sys::stub::{At, Stage};
 
@@ -59,7 +57,7 @@ impl Joiner<'_> {
         }
         if let Some(adjustment) = self.program.process.oom_score_adj {
             // Here and not by the runtime, which could come too late for the program.
-            adjust_oom_score(adjustment).at(Stage::OomScoreAdj)?;
+            oom::adjust_own(adjustment).at(Stage::OomScoreAdj)?;
         }
         init::join_cgroup(self.cgroup)?;
         if let Some(cpus) = &self.affinity.last {
@@ -111,19 +109,5 @@ impl Joiner<'_> {
         let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
         let terminal = tty::Terminal::new(root.as_fd(), self.program.process)?;
         terminal.hand_out(leads_session, self.channel.as_fd())
-    }
-}
-
-/// While a process is not dumpable, its file is root's. Nothing has been joined yet, so an
-/// ordinary user's is dumpable for the moment of the write.
-fn adjust_oom_score(adjustment: i64) -> crate::sys::Result<()> {
-    match oom::adjust_own(adjustment) {
-        Err(Errno::ACCESS) => {
-            set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-            let again = oom::adjust_own(adjustment);
-            set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-            again
-        }
-        result => result,
     }
 }

@@ -35,6 +35,10 @@ pub struct Device {
     /// Its hardware address, which tells it from another that has taken its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hardware: Vec<u8>,
+    /// Its number on the host, which tells it from another where there is no such address
+    /// (tun, tunnels): the kernel keeps it over a move, unless it is taken there.
+    #[serde(default)]
+    pub index: i32,
     /// Whether it was up.
     pub up: bool,
     /// Its permanent addresses of global scope: a move drops all.
@@ -90,6 +94,7 @@ fn look_up(socket: &mut Socket, plan: &NetDevice) -> Result<Device, ConfigError>
         host: plan.host.clone(),
         inside: plan.inside.clone(),
         hardware: link.hardware,
+        index: link.index,
         up: link.flags & UP != 0,
         addresses: socket.addresses(link.index).map_err(at)?,
     })
@@ -237,12 +242,20 @@ fn restore_one(
     outside: &mut Socket,
     inside: &mut Socket,
 ) -> SysResult<()> {
-    let is_ours = |link: &Link| link.hardware == device.hardware;
+    let index = device.index;
+    let same = |link: &Link| link.hardware == device.hardware;
+    let is_ours = |link: &Link| same(link) && (!link.hardware.is_empty() || link.index == index);
     match outside.link(&device.host)? {
         // It never left, or came back when this was done before and cut short.
         Some(link) if is_ours(&link) => {}
         Some(_) => return Err(Errno::EXIST),
         None => {
+            // Where another has its number it got a new one, and its name has to do.
+            let renumbered = device.hardware.is_empty()
+                && inside
+                    .link_numbered(index)?
+                    .is_some_and(|other| other.name != device.inside && other.name != device.host);
+            let is_ours = |link: &Link| is_ours(link) || (renumbered && same(link));
             // The kernel may have moved it and then failed to rename it.
             let mut link = inside.link(&device.inside)?.filter(is_ours);
             if link.is_none() {
@@ -255,9 +268,10 @@ fn restore_one(
     configure(outside, device, &device.host, device.up)
 }
 
-/// Lets the namespace go. `path` is the state directory's.
-pub fn release(dir: BorrowedFd<'_>, path: &Path) {
-    if held(dir).is_some() {
+/// Lets the namespace go; says whether one was held. `path` is the state directory's.
+pub fn release(dir: BorrowedFd<'_>, path: &Path) -> bool {
+    let is_held = held(dir).is_some();
+    if is_held {
         let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         if let Err(errno) = rustix::mount::unmount(path.join(HELD), flags) {
             log::warn!(
@@ -268,6 +282,7 @@ pub fn release(dir: BorrowedFd<'_>, path: &Path) {
         }
     }
     let _ = rustix::fs::unlinkat(dir, HELD, AtFlags::empty());
+    is_held
 }
 
 /// The namespace that is held, if one is.

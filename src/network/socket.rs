@@ -123,12 +123,24 @@ impl Socket {
     /// As [`Socket::call`].
     pub fn link(&mut self, name: &str) -> Result<Option<Link>> {
         let request = Request::link(libc::RTM_GETLINK, 0, 0, 0).named(libc::IFLA_IFNAME, name)?;
+        // It is found by its alternative names too, by which it is not moved.
+        let link = self.one_link(request)?;
+        Ok(link.filter(|link| link.name == name))
+    }
+
+    /// The device of this number, if there is one.
+    ///
+    /// # Errors
+    /// As [`Socket::call`].
+    pub fn link_numbered(&mut self, index: i32) -> Result<Option<Link>> {
+        self.one_link(Request::link(libc::RTM_GETLINK, index, 0, 0))
+    }
+
+    fn one_link(&mut self, request: Request) -> Result<Option<Link>> {
         let mut found = None;
         let done = self.call(request, |message| {
             if message.kind == libc::RTM_NEWLINK {
-                // It is found by its alternative names too, by which it is not moved.
-                let link = Link::parse(message.payload)?;
-                found = Some(link).filter(|link| link.name == name);
+                found = Some(Link::parse(message.payload)?);
             }
             Ok(())
         });

@@ -425,6 +425,16 @@ fn a_container_that_moved_to_cgroups_of_its_own_is_entered_on_v2(ctx: &Ctx) -> O
         said.lines().any(|line| line == wanted),
         "{wanted} is not in {said}"
     );
+    // Nor does it lead out of its limits, be it to a name that begins like its own.
+    let outside = ctx.cgroup_dir(v2, &format!("{}-outside", c.id));
+    std::fs::create_dir(&outside)?;
+    std::fs::write(outside.join("cgroup.procs"), c.pid()?.to_string())?;
+    c.exec(&[], &["/bin/true"])
+        .run()?
+        .refused_with(255)?
+        .says(&["-outside: it is not beneath the container's cgroup"])?;
+    c.delete_force()?.ok()?;
+    std::fs::remove_dir(&outside).because(outside.display())?;
     Ok(())
 }
 

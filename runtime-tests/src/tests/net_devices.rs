@@ -23,6 +23,9 @@ tests!("net_devices":
     a_name_that_is_taken_inside_is_refused,
     a_failed_create_gives_the_device_back,
     a_create_killed_at_any_system_call_gives_the_device_back as Long,
+    a_device_without_a_hardware_address_comes_back,
+    a_stranger_with_the_name_and_no_hardware_address_is_not_taken,
+    a_broken_record_with_a_held_namespace_is_removed_by_force,
     a_complete_container_keeps_its_device_when_it_is_deleted,
     without_devices_no_netlink_socket_is_opened,
 );
@@ -391,6 +394,95 @@ fn a_create_killed_at_any_system_call_gives_the_device_back(ctx: &Ctx) -> Outcom
         "no moment between the move and the end of create: {states:?}"
     );
     Ok(())
+}
+
+/// A device without a hardware address.
+fn tun(net: &Net, name: &str) -> Outcome {
+    let line = format!("ip tuntap add dev {name} mode tun");
+    let words: Vec<&str> = line.split(' ').collect();
+    let made = net.cmd(&words).run()?;
+    if made.code != 0 {
+        return skip(format!("no tun devices here: {}", made.stderr.trim()));
+    }
+    net.ip(&format!("addr add 10.9.6.1/24 dev {name}"))?;
+    Ok(())
+}
+
+/// A device's number in its namespace.
+fn number(net: &Net, name: &str) -> Outcome<Value> {
+    let list: Value = serde_json::from_str(&net.ip(&format!("-j link show dev {name}"))?)?;
+    Ok(list[0]["ifindex"].clone())
+}
+
+fn a_device_without_a_hardware_address_comes_back(ctx: &Ctx) -> Outcome {
+    let net = Net::empty(ctx)?;
+    tun(&net, "t0")?;
+    let before = net.device("t0")?;
+    let fails = |joined: &Net| {
+        let b = bundle(ctx, json!({"t0": {"name": "e0"}}))?
+            .namespace("network", Some(&joined.path()))
+            .args(&["/no/such/program"]);
+        net.create(&b)?.run()?.refused()?.says(&["no such file"])
+    };
+    fails(&Net::empty(ctx)?)?;
+    check_eq!(
+        net.device("t0")?,
+        before,
+        "the device, whose number was free"
+    );
+    let joined = Net::empty(ctx)?;
+    tun(&joined, "x0")?;
+    check_eq!(number(&net, "t0")?, number(&joined, "x0")?, "numbers");
+    fails(&joined)?;
+    check_eq!(
+        net.device("t0")?,
+        before,
+        "the device, whose number was taken"
+    );
+    check_eq!(
+        joined.names()?,
+        ["lo", "x0"],
+        "devices in the joined namespace"
+    );
+    drop(joined);
+    ctx.nothing_left_but(&[&net])
+}
+
+fn a_stranger_with_the_name_and_no_hardware_address_is_not_taken(ctx: &Ctx) -> Outcome {
+    let net = Net::empty(ctx)?;
+    tun(&net, "t0")?;
+    // While ours is away somebody makes another of its name on the host.
+    let script = "ip tuntap add dev t0 mode tun && exit 1";
+    let b = bundle(ctx, json!({"t0": {"name": "e0"}}))?.push(
+        "/hooks/createRuntime",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", script],
+               "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}),
+    );
+    net.create(&b)?
+        .run()?
+        .code_is(1)?
+        .says(&["cannot bring the network device t0 back"])?;
+    let stranger = net.device("t0")?;
+    check_eq!(stranger["addresses"], json!([]), "the stranger's addresses");
+    ctx.nothing_left_but(&[&net])
+}
+
+fn a_broken_record_with_a_held_namespace_is_removed_by_force(ctx: &Ctx) -> Outcome {
+    let net = Net::new(ctx)?;
+    let dir = ctx.state_root().join("broken");
+    std::fs::create_dir_all(&dir)?;
+    std::fs::write(dir.join("state.json"), "{")?;
+    let held = dir.join("netns");
+    std::fs::write(&held, "")?;
+    ctx.host(&["mount", "--bind", &net.path(), &held.to_string_lossy()])
+        .run()?
+        .ok()?;
+    ctx.rt(&["delete", "--force", "broken"])
+        .run()?
+        .ok()?
+        .says(&["network devices had been moved"])?;
+    check!(!dir.exists(), "the state directory is left");
+    ctx.nothing_left_but(&[&net])
 }
 
 fn a_complete_container_keeps_its_device_when_it_is_deleted(ctx: &Ctx) -> Outcome {

@@ -26,6 +26,7 @@ tests!("rootless":
     a_config_without_a_user_namespace_keeps_the_process_user,
     a_user_without_ranges_gets_his_own_id_alone,
     the_oom_score_is_set,
+    the_oom_score_is_set_where_a_user_namespace_is_joined,
     a_seccomp_profile_holds,
     limits_without_a_cgroup_are_refused_with_a_hint,
     a_cgroup_path_without_rights_is_refused_with_a_hint,
@@ -335,6 +336,18 @@ fn a_user_without_ranges_gets_his_own_id_alone(ctx: &Ctx) -> Outcome {
 fn the_oom_score_is_set(ctx: &Ctx) -> Outcome {
     let facts = plain(ctx)?.set("/process/oomScoreAdj", 500).facts()?;
     check_eq!(facts.text("oom_score_adj")?, "500", "oom_score_adj");
+    Ok(())
+}
+
+fn the_oom_score_is_set_where_a_user_namespace_is_joined(ctx: &Ctx) -> Outcome {
+    let first = plain(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let path = format!("/proc/{}/ns/user", first.pid()?);
+    let facts = Bundle::new(ctx)?
+        .rootless(ID)?
+        .namespace("user", Some(&path))
+        .set("/process/oomScoreAdj", 501)
+        .facts()?;
+    check_eq!(facts.text("oom_score_adj")?, "501", "oom_score_adj");
     Ok(())
 }
 

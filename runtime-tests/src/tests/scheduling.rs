@@ -11,6 +11,7 @@ tests!("scheduling":
     every_policy_without_privileges_is_set,
     a_real_time_policy_is_set_with_its_priority as Serial,
     a_deadline_is_set as Serial,
+    a_deadline_with_a_hook_that_it_forbids_is_refused as Serial,
     reset_on_fork_is_set,
     a_scheduler_holds_in_a_joined_pid_namespace as Serial,
     a_scheduler_that_the_kernel_refuses_is_named,
@@ -115,6 +116,29 @@ fn a_deadline_is_set(ctx: &Ctx) -> Outcome {
     let wanted = json!({"policy": 6, "flags": 2 | 4, "nice": 0, "priority": 0,
         "runtime": runtime, "deadline": deadline, "period": period});
     check_eq!(found, wanted, "attributes");
+    Ok(())
+}
+
+fn a_deadline_with_a_hook_that_it_forbids_is_refused(ctx: &Ctx) -> Outcome {
+    let bundle = |flags: &[&str]| {
+        let scheduler = json!({"policy": "SCHED_DEADLINE", "runtime": 2_000_000,
+            "deadline": 50_000_000, "period": 100_000_000, "flags": flags});
+        let hook = json!({"path": "/bin/touch", "args": ["touch", "/tmp/hooked"]});
+        Ok::<_, crate::outcome::Stop>(
+            with_real_time(ctx, Bundle::new(ctx)?)?
+                .set("/process/scheduler", scheduler)
+                .push("/hooks/startContainer", hook),
+        )
+    };
+    bundle(&[])?
+        .create_refused()?
+        .says(&["/process/scheduler/policy: the kernel lets no process fork under SCHED_DEADLINE"])?
+        .says(&["SCHED_FLAG_RESET_ON_FORK"])?;
+    let b = bundle(&["SCHED_FLAG_RESET_ON_FORK"])?;
+    let hooked = b.rootfs().join("tmp/hooked");
+    let facts = b.facts()?;
+    check_eq!(facts.0["sched_attr"]["policy"], json!(6), "policy");
+    check!(hooked.exists(), "the hook did not run");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use crate::config::error::ConfigError;
 use crate::config::list;
 use crate::config::names;
 use crate::config::place::Place;
-use crate::config::spec::{CpuAffinity, IoPriority, Scheduler};
+use crate::config::spec::{CpuAffinity, Hooks, IoPriority, Process, Scheduler};
 
 /// The highest number a CPU can have (`CONFIG_NR_CPUS` is at most 8192).
 const CPU_MAX: u32 = 8191;
@@ -93,6 +93,31 @@ fn check_deadline(
         "SCHED_DEADLINE needs 1024 <= runtime <= deadline <= period in nanoseconds, found \
          {runtime}, {deadline} and {period}"
     )))
+}
+
+/// A task under SCHED_DEADLINE may not fork (sched(7)), and startContainer hooks are its
+/// children. (runc and crun fail at `start`.)
+pub(super) fn check_hooks(
+    at: &Place<'_>,
+    process: &Process<'_>,
+    hooks: &Hooks<'_>,
+) -> Result<(), ConfigError> {
+    let has = |scheduler: &Scheduler<'_>, flag: &str| scheduler.flags.iter().any(|f| *f == flag);
+    match &process.scheduler {
+        Some(scheduler)
+            if scheduler.policy == "SCHED_DEADLINE"
+                && !hooks.start_container.is_empty()
+                && !has(scheduler, "SCHED_FLAG_RESET_ON_FORK")
+                && !has(scheduler, "SCHED_FLAG_KEEP_POLICY") =>
+        {
+            Err(at
+                .member("scheduler")
+                .member("policy")
+                .error("the kernel lets no process fork under SCHED_DEADLINE, so no startContainer hook could run")
+                .with_hint("add \"SCHED_FLAG_RESET_ON_FORK\" to the scheduler's flags"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks `process.ioPriority` (ioprio_set(2)).
