@@ -8,6 +8,7 @@ mod devices;
 mod enter;
 mod error;
 mod file;
+mod former;
 mod freeze;
 mod kill;
 mod levels;
@@ -18,9 +19,11 @@ mod record;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use create::Cgroup;
 pub use enter::Beneath;
 pub use error::CgroupError;
 pub use probe::Cgroupfs;
 pub use record::Record;
+pub use update::{DELEGATION, Former};

@@ -9,6 +9,7 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod template;
+pub mod update;
 
 pub use id::Id;
 pub use state::State;

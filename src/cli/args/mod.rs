@@ -24,9 +24,11 @@ mod ps;
 mod resume;
 mod run;
 mod signal;
+mod size;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 #[cfg(test)]
 mod agreement;
@@ -52,6 +54,7 @@ pub use signal::{Signal, UnknownSignal};
 pub use spec::Spec;
 pub use start::Start;
 pub use state::State;
+pub use update::Update;
 
 /// The newest runtime-spec that is implemented; `--version` prints it.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -90,6 +93,8 @@ pub enum Verb {
     Pause(Pause),
     /// Lets them go on.
     Resume(Resume),
+    /// Changes the limits of a container.
+    Update(Box<Update>),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -153,7 +158,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 13] = [
+static VERBS: [Definition; 14] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -163,6 +168,7 @@ static VERBS: [Definition; 13] = [
     ps::DEFINITION,
     pause::DEFINITION,
     resume::DEFINITION,
+    update::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,

@@ -123,7 +123,9 @@ impl Time {
         }
         if let Some(burst) = self.burst {
             // Linux 5.14; runc leaves it out where the kernel does not know it.
-            b.write(place, "cpu.cfs_burst_us", burst, BURST).missing = Missing::Skip;
+            let write = b.write(place, "cpu.cfs_burst_us", burst, BURST);
+            write.missing = Missing::Skip;
+            write.retry = true;
         }
         self.write_idle(b, place, 1);
         Ok(())
@@ -148,17 +150,19 @@ impl Time {
             (None, _) => {}
         }
         if self.quota.is_some() || self.period.is_some() {
-            let quota = match self.quota {
+            let now = b.now().and_then(|now| now.cpu_max);
+            let quota = match self.quota.or(now.and_then(|now| now.quota)) {
                 Some(quota) if quota > 0 => quota.to_string(),
                 _ => "max".to_owned(),
             };
-            let period = self.period.unwrap_or(DEFAULT_PERIOD);
+            let period = now.map_or(DEFAULT_PERIOD, |now| now.period);
+            let period = self.period.unwrap_or(period);
             let pointer = if self.quota.is_some() { QUOTA } else { PERIOD };
             b.write(place, "cpu.max", format!("{quota} {period}"), pointer)
                 .retry = true;
         }
         if let Some(burst) = self.burst {
-            b.write(place, "cpu.max.burst", burst, BURST);
+            b.write(place, "cpu.max.burst", burst, BURST).retry = true;
         }
         self.write_idle(b, place, 1);
         for (set, pointer) in [
