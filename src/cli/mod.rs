@@ -4,6 +4,7 @@ pub mod args;
 mod context;
 mod create;
 mod delete;
+mod events;
 mod exec;
 pub mod features;
 mod kill;
@@ -75,6 +76,7 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Pause(args) => pause::pause(global, &args)?,
         Verb::Resume(args) => resume::resume(global, &args)?,
         Verb::Update(args) => update::update(global, &args)?,
+        Verb::Events(args) => events::events(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
     }

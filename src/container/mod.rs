@@ -1,6 +1,7 @@
 //! A container as later verbs see it: its id, its record, its status.
 
 pub mod delete;
+pub mod events;
 mod holder;
 pub mod id;
 pub mod kill;

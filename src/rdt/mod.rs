@@ -1,5 +1,7 @@
 //! Intel RDT: the container's group of the resctrl file system.
 
+mod stats;
+
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -9,6 +11,7 @@ use crate::config::ConfigError;
 use crate::plan::rdt::RdtPlan;
 use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, Result as SysResult, errno_text};
+pub use stats::Stats;
 
 /// Where the file system is mounted unless somebody wants it elsewhere.
 const USUAL: &str = "/sys/fs/resctrl";

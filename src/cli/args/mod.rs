@@ -10,6 +10,8 @@
 
 mod create;
 mod delete;
+mod duration;
+mod events;
 mod exec;
 mod explain;
 mod fast;
@@ -42,6 +44,7 @@ use clap::{ArgMatches, Command};
 
 pub use create::Create;
 pub use delete::Delete;
+pub use events::Events;
 pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
@@ -95,6 +98,8 @@ pub enum Verb {
     Resume(Resume),
     /// Changes the limits of a container.
     Update(Box<Update>),
+    /// Prints what a container uses and that it ran out of memory.
+    Events(Events),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -158,7 +163,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 14] = [
+static VERBS: [Definition; 15] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -169,6 +174,7 @@ static VERBS: [Definition; 14] = [
     pause::DEFINITION,
     resume::DEFINITION,
     update::DEFINITION,
+    events::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,
