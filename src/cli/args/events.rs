@@ -28,7 +28,7 @@ pub(super) const DEFINITION: Definition = Definition {
                 Arg::new("interval")
                     .long("interval")
                     .value_name("DURATION")
-                    .help("Time between two lines of statistics, such as 100ms or 1m30s")
+                    .help("Time between two lines, such as 100ms or 1m30s")
                     .default_value("5s")
                     .allow_hyphen_values(true)
                     .value_parser(ValueParser::new(parse_interval)),

@@ -87,34 +87,104 @@ fn define(command: Command) -> Command {
             flag::path(
                 "resources",
                 "FILE",
-                "JSON file with what config.json has in linux.resources (-: standard input); the other limits are ignored then",
+                "linux.resources as JSON (-: stdin), instead of the flags",
             )
             .short('r')
             .allow_hyphen_values(true),
         )
         .arg(flag::switch(
             "devices",
-            "Replace the device rules by those of --resources; else they stay as they are",
+            "Replace the device rules, too, by those in FILE",
         ))
-        .arg(number("blkio-weight", "WEIGHT", "Share of block I/O, 10 to 1000", value_parser!(u16).into()))
-        .arg(number("cpu-period", "MICROSECONDS", "Period that the quota is for", unsigned()))
-        .arg(number("cpu-quota", "MICROSECONDS", "CPU time in each period; negative: no limit", signed()))
-        .arg(number("cpu-burst", "MICROSECONDS", "CPU time that may be saved up", unsigned()))
-        .arg(number("cpu-share", "SHARES", "Share of CPU time, 2 to 262144", unsigned()))
-        .arg(number("cpu-rt-period", "MICROSECONDS", "Period of the real-time limit (cgroup v1)", unsigned()))
-        .arg(number("cpu-rt-runtime", "MICROSECONDS", "Real-time CPU time in each period (cgroup v1)", signed()))
-        .arg(number("cpu-idle", "0|1", "1 runs the container only when nobody else wants the CPU", signed()))
-        .arg(value("cpuset-cpus", "LIST", "CPUs that may be used, such as 0-3,7"))
-        .arg(value("cpuset-mems", "LIST", "Memory nodes that may be used"))
-        .arg(size("memory", "Limit of memory; suffix k, m, g or t; -1: no limit"))
+        .arg(number(
+            "blkio-weight",
+            "WEIGHT",
+            "Share of block I/O, 10 to 1000",
+            value_parser!(u16).into(),
+        ))
+        .arg(number(
+            "cpu-period",
+            "MICROSECONDS",
+            "Period that the quota is for",
+            unsigned(),
+        ))
+        .arg(number(
+            "cpu-quota",
+            "MICROSECONDS",
+            "CPU time in each period; negative: no limit",
+            signed(),
+        ))
+        .arg(number(
+            "cpu-burst",
+            "MICROSECONDS",
+            "CPU time that may be saved up",
+            unsigned(),
+        ))
+        .arg(number(
+            "cpu-share",
+            "SHARES",
+            "Share of CPU time, 2 to 262144",
+            unsigned(),
+        ))
+        .arg(number(
+            "cpu-rt-period",
+            "MICROSECONDS",
+            "Period of the real-time limit (cgroup v1)",
+            unsigned(),
+        ))
+        .arg(number(
+            "cpu-rt-runtime",
+            "MICROSECONDS",
+            "Real-time CPU time in each period (cgroup v1)",
+            signed(),
+        ))
+        .arg(number(
+            "cpu-idle",
+            "0|1",
+            "1: runs only when nobody else wants the CPU",
+            signed(),
+        ))
+        .arg(value(
+            "cpuset-cpus",
+            "LIST",
+            "CPUs that may be used, such as 0-3,7",
+        ))
+        .arg(value(
+            "cpuset-mems",
+            "LIST",
+            "Memory nodes that may be used",
+        ))
+        .arg(size(
+            "memory",
+            "Limit of memory; suffix k, m, g or t; -1: no limit",
+        ))
         .arg(size("memory-reservation", "Soft limit of memory"))
         .arg(size("memory-swap", "Limit of memory and swap together"))
-        .arg(number("pids-limit", "COUNT", "Limit of processes and threads; -1: no limit", signed()))
-        .arg(value("l3-cache-schema", "LINES", "Lines for the L3 cache in the container's Intel RDT group"))
-        .arg(value("mem-bw-schema", "LINE", "The line for memory bandwidth in it"))
-        .args(IGNORED.map(|name| value(name, "BYTES", "Ignored: the kernel has no such limit").hide(true)))
+        .arg(number(
+            "pids-limit",
+            "COUNT",
+            "Limit of processes and threads; -1: no limit",
+            signed(),
+        ))
+        .arg(value(
+            "l3-cache-schema",
+            "LINES",
+            "Lines for the L3 cache of its Intel RDT group",
+        ))
+        .arg(value(
+            "mem-bw-schema",
+            "LINE",
+            "The line for memory bandwidth of that group",
+        ))
+        .args(
+            IGNORED.map(|name| {
+                value(name, "BYTES", "Ignored: the kernel has no such limit").hide(true)
+            }),
+        )
         .arg(flag::id())
-        .after_help("Example:\n  corten update --memory 512m --memory-swap 1g --cpu-quota 50000 web")
+        .after_help(
+            "Example:\n  corten update --memory 512m --memory-swap 1g --cpu-quota 50000 web",
+        )
 }
 
 fn read(matches: &mut ArgMatches) -> Update {

@@ -123,9 +123,7 @@ impl Time {
         }
         if let Some(burst) = self.burst {
             // Linux 5.14; runc leaves it out where the kernel does not know it.
-            let write = b.write(place, "cpu.cfs_burst_us", burst, BURST);
-            write.missing = Missing::Skip;
-            write.retry = true;
+            b.write(place, "cpu.cfs_burst_us", burst, BURST).missing = Missing::Skip;
         }
         self.write_idle(b, place, 1);
         Ok(())
@@ -162,7 +160,7 @@ impl Time {
                 .retry = true;
         }
         if let Some(burst) = self.burst {
-            b.write(place, "cpu.max.burst", burst, BURST).retry = true;
+            b.write(place, "cpu.max.burst", burst, BURST);
         }
         self.write_idle(b, place, 1);
         for (set, pointer) in [
