@@ -36,12 +36,20 @@ impl Cgroup {
 
     /// Writes the values of one phase.
     pub(super) fn write_all(&self, plan: &CgroupPlan, phase: Phase) -> Result<(), CgroupError> {
+        self.write_these(plan.writes.iter().filter(|write| write.phase == phase))
+    }
+
+    /// Writes these values.
+    pub(super) fn write_these<'w>(
+        &self,
+        writes: impl Iterator<Item = &'w Write>,
+    ) -> Result<(), CgroupError> {
         let mut writer = Writer {
             cgroup: self,
             last: None,
         };
         let mut put_off: Vec<&Write> = Vec::new();
-        for write in plan.writes.iter().filter(|write| write.phase == phase) {
+        for write in writes {
             if put_off
                 .first()
                 .is_some_and(|first| first.directory != write.directory)
@@ -67,6 +75,17 @@ impl Cgroup {
         match errno {
             Errno::BUSY if file.starts_with("memory.") => {
                 error.hint("more memory than this is in use already")
+            }
+            Errno::INVAL if file == "memory.limit_in_bytes" => error.hint(
+                "it is more than memory and swap together may be, which is to be raised as well",
+            ),
+            Errno::INVAL if file == "memory.memsw.limit_in_bytes" => error
+                .hint("it is less than the limit of memory alone, which is to be lowered as well"),
+            Errno::INVAL if matches!(file, "cpu.shares" | "cpu.weight") => {
+                error.hint("a cgroup whose cpu.idle is 1 has no weight")
+            }
+            Errno::BUSY if file.starts_with("cpuset.") => {
+                error.hint("a cgroup beneath uses more than these")
             }
             Errno::ACCESS | Errno::INVAL | Errno::RANGE | Errno::NODEV
                 if file.starts_with("cpuset.") =>

@@ -8,19 +8,25 @@ mod devices;
 mod enter;
 mod error;
 mod file;
+mod former;
 mod freeze;
 mod kill;
 mod levels;
 mod limits;
 mod members;
+mod oom;
 mod probe;
 mod record;
 mod remove;
+pub mod stats;
 #[cfg(test)]
 mod tests;
+mod update;
 
 pub use create::Cgroup;
 pub use enter::Beneath;
 pub use error::CgroupError;
+pub use oom::OomWatch;
 pub use probe::Cgroupfs;
 pub use record::Record;
+pub use update::{DELEGATION, Former};

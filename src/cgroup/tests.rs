@@ -2,6 +2,7 @@
 //! they have none, they say that they were skipped.
 
 mod ground;
+mod update;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

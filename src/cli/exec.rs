@@ -1,12 +1,9 @@
 //! `exec`: one more process in a container that runs.
 
-use std::io::Read as _;
-use std::path::Path;
-
 use anyhow::{Context as _, Result, bail};
 
 use super::args::{Exec, Global};
-use super::{context, create};
+use super::{context, create, read_file};
 use crate::cgroup::Beneath;
 use crate::config;
 use crate::config::spec::{Capabilities, Process, Text};
@@ -14,7 +11,6 @@ use crate::container::template::Template;
 use crate::container::{Status, status};
 use crate::launch::exec::{Request, exec as launch, open_init};
 use crate::launch::foreground::{self, Signals};
-use crate::sys::errno_text;
 
 /// Runs a process in a container; gives its exit code.
 ///
@@ -41,7 +37,7 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
             )
         })?;
     let file = match &args.process {
-        Some(path) => read_file(path)?,
+        Some(path) => read_file::read(path, "process")?,
         None => Vec::new(),
     };
     let name = match &args.process {
@@ -89,23 +85,6 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
     std::mem::forget((running, signals, request, entry));
     // Exit codes have eight bits.
     Ok(code as u8)
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    let limit = config::MAX_SIZE + 1;
-    let read = match path == Path::new("-") {
-        true => std::io::stdin().take(limit).read_to_end(&mut text),
-        false => std::fs::File::open(path).and_then(|f| f.take(limit).read_to_end(&mut text)),
-    };
-    if let Err(error) = read {
-        let why = errno_text(error.raw_os_error().unwrap_or(libc::EIO));
-        bail!("cannot read the process from {}: {why}", path.display());
-    }
-    if text.len() as u64 == limit {
-        bail!("{}: more than {} bytes", path.display(), config::MAX_SIZE);
-    }
-    Ok(text)
 }
 
 /// Changes the container's own process by the flags, as runc does.

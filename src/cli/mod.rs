@@ -4,6 +4,7 @@ pub mod args;
 mod context;
 mod create;
 mod delete;
+mod events;
 mod exec;
 pub mod features;
 mod kill;
@@ -12,12 +13,14 @@ pub mod log;
 mod pause;
 mod print;
 mod ps;
+mod read_file;
 mod resume;
 mod run;
 pub mod spec;
 mod start;
 mod state;
 pub mod time;
+mod update;
 
 use std::ffi::OsString;
 
@@ -72,6 +75,8 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Ps(args) => ps::ps(global, &args)?,
         Verb::Pause(args) => pause::pause(global, &args)?,
         Verb::Resume(args) => resume::resume(global, &args)?,
+        Verb::Update(args) => update::update(global, &args)?,
+        Verb::Events(args) => events::events(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
     }

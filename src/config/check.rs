@@ -27,7 +27,7 @@ mod tests;
 use super::error::{ConfigError, Warning};
 use super::names;
 use super::place::Place;
-use super::spec::{Linux, Process, Spec};
+use super::spec::{IntelRdt, Linux, Process, Resources, Spec};
 use namespaces::{Kind, Namespaces};
 
 /// The longest host or domain name, in bytes (`__NEW_UTS_LEN`, uname(2)).
@@ -76,6 +76,23 @@ pub fn check_process(process: &Process<'_>) -> Result<Vec<Warning>, ConfigError>
     let mut warnings = Vec::new();
     process::check(&Place::ROOT, process, &mut warnings)?;
     Ok(warnings)
+}
+
+/// Checks the limits that `update` sets; the pointers start where `update` has them in
+/// config.json.
+///
+/// # Errors
+/// The first thing found that makes them unusable.
+pub fn check_update(
+    resources: &Resources<'_>,
+    rdt: Option<&IntelRdt<'_>>,
+) -> Result<(), ConfigError> {
+    let linux = Place::ROOT.member("linux");
+    resources::check(&linux.member("resources"), resources)?;
+    match rdt {
+        Some(rdt) => rdt::check(&linux.member("intelRdt"), rdt),
+        None => Ok(()),
+    }
 }
 
 /// The specification wants a semantic version. runc 1.1 to 1.5 do not look at

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::diagnose::diagnose;
 use super::error::{ConfigError, ReadError, ReadErrorKind};
-use super::spec::{Process, Spec};
+use super::spec::{Process, Resources, Spec};
 use crate::sys::fd::ShortLived;
 
 /// The largest configuration that is read, in bytes. The largest real ones
@@ -89,6 +89,15 @@ pub fn parse(text: &[u8]) -> Result<Spec<'_>, ConfigError> {
 /// # Errors
 /// As [`parse`]; the pointers start at the process.
 pub fn parse_process(text: &[u8]) -> Result<Process<'_>, ConfigError> {
+    serde_json::from_slice(text).map_err(|error| diagnose(text, &error))
+}
+
+/// Parses the file of `update --resources`, which holds what is `linux.resources` in
+/// config.json.
+///
+/// # Errors
+/// As [`parse`]; the pointers start at the resources.
+pub fn parse_resources(text: &[u8]) -> Result<Resources<'_>, ConfigError> {
     serde_json::from_slice(text).map_err(|error| diagnose(text, &error))
 }
 

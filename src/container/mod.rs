@@ -1,6 +1,7 @@
 //! A container as later verbs see it: its id, its record, its status.
 
 pub mod delete;
+pub mod events;
 mod holder;
 pub mod id;
 pub mod kill;
@@ -9,6 +10,7 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod template;
+pub mod update;
 
 pub use id::Id;
 pub use state::State;

@@ -83,7 +83,7 @@ pub fn resume(entry: &Entry) -> Result<(), PauseError> {
 
 /// Waits for a verb that is at work: a `delete` must not find that what it has killed was
 /// frozen before it died. `create` may wait long for a hook, and there is nothing to pause.
-fn lock(entry: &Entry) -> Result<(State, Status), PauseError> {
+pub(super) fn lock(entry: &Entry) -> Result<(State, Status), StoreError> {
     if !entry.lock(false)? {
         let state = entry.read_state()?;
         let status = status::of(&state, entry.dir());

@@ -39,6 +39,10 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Its cgroup.
     pub cgroup: cgroup::Record,
+    /// What was last asked for memory and swap together, in bytes, -1 for no limit: cgroup v2
+    /// keeps swap alone, and a new limit of memory leaves the sum as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
     /// Whether it has a pid namespace of its own, so that the end of its init ends all.
     pub own_pid_namespace: bool,
     /// Whether it was made by `run`, which knows no wait for `start`.

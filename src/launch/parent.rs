@@ -282,6 +282,12 @@ fn mount_data(controllers: &[String]) -> String {
     }
 }
 
+/// `linux.resources.memory.swap`; 0 is "not set".
+fn memory_swap(spec: &Spec<'_>) -> Option<i64> {
+    let memory = spec.linux.as_ref()?.resources.memory.as_ref()?;
+    memory.swap.filter(|swap| *swap != 0)
+}
+
 fn first_state(
     request: &Request,
     spec: &Spec<'_>,
@@ -301,6 +307,7 @@ fn first_state(
         owner: owner.as_raw(),
         annotations: annotations(spec),
         cgroup,
+        memory_swap: memory_swap(spec),
         own_pid_namespace: plan.namespaces.makes(NEWPID),
         run: request.mode != LaunchMode::Create,
         net_devices: Vec::new(),

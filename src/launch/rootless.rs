@@ -6,7 +6,7 @@
 use rustix::process::geteuid;
 
 use super::{LaunchError, Request};
-use crate::cgroup::{CgroupError, Cgroupfs, Record};
+use crate::cgroup::{CgroupError, Cgroupfs, DELEGATION, Record};
 use crate::config::{self, ConfigError, Spec};
 use crate::plan::cgroup::{CgroupPlan, Manager, Phase};
 use crate::sys::Errno;
@@ -14,9 +14,6 @@ use crate::sys::Errno;
 /// `PROC_USER_INIT_INO` of linux/proc_ns.h: the first user namespace. What uid_map says
 /// is no sign, a map of a further one may look the same.
 const FIRST_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-
-const HINT: &str = "a user other than root needs a cgroup that was delegated to him: cgroup v2 and, with \
-     systemd, `systemd-run --user --scope -p Delegate=yes`";
 
 /// What a launch goes on with.
 pub struct Without {
@@ -44,10 +41,10 @@ pub fn without_cgroup(
     }
     let linux = spec.linux.as_ref();
     if let Some(pointer) = limit_of(plan) {
-        return Err(error.at(&pointer).hint(HINT).into());
+        return Err(error.at(&pointer).hint(DELEGATION).into());
     }
     if linux.is_some_and(|linux| linux.cgroups_path.as_deref().is_some_and(|p| !p.is_empty())) {
-        return Err(error.at("/linux/cgroupsPath").hint(HINT).into());
+        return Err(error.at("/linux/cgroupsPath").hint(DELEGATION).into());
     }
     log::debug!("{error}: the container stays in the runtime's cgroup");
     let pid_namespace = |linux: &config::spec::Linux<'_>| {

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::config::spec::Linux;
+use crate::config::spec::{Linux, Resources};
 
 mod builder;
 mod cpu;
@@ -16,13 +16,16 @@ pub mod devices;
 mod host;
 mod io;
 mod memory;
+mod now;
 mod other;
 mod path;
 #[cfg(test)]
 mod tests;
 
 use builder::Builder;
+pub use devices::exchanged;
 pub use host::{Hierarchy, Host, Unified};
+pub use now::{CpuMax, Now};
 
 /// Who makes the container's cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,13 +194,38 @@ pub fn plan(
         Manager::Disabled => {}
         Manager::Cgroupfs => {
             builder.add_hierarchies();
-            let resources = &linux.resources;
-            memory::plan(&mut builder, resources.memory.as_ref())?;
-            cpu::plan(&mut builder, resources.cpu.as_ref())?;
-            io::plan(&mut builder, resources.block_io.as_ref())?;
-            other::plan(&mut builder, resources)?;
-            devices::plan(&mut builder, &resources.devices, &linux.devices)?;
+            plan_limits(&mut builder, &linux.resources)?;
+            devices::plan(&mut builder, &linux.resources.devices, &linux.devices)?;
         }
     }
     Ok(builder.finish())
+}
+
+/// Plans new limits for a container that has some: what `resources` does not name stays as it
+/// is, the device rules too unless `devices` says that they are replaced.
+///
+/// The directories of the plan are those that the host has; the plan has no path.
+///
+/// # Errors
+/// As [`plan`]; a limit that contradicts one that stays.
+pub fn plan_update(
+    resources: &Resources,
+    devices: bool,
+    host: &Host,
+    now: &Now,
+) -> Result<CgroupPlan, ResourceError> {
+    let mut builder = Builder::of_now(host, now);
+    builder.add_hierarchies();
+    plan_limits(&mut builder, resources)?;
+    if devices {
+        devices::plan(&mut builder, &resources.devices, &[])?;
+    }
+    Ok(builder.finish())
+}
+
+fn plan_limits(b: &mut Builder, resources: &Resources) -> Result<(), ResourceError> {
+    memory::plan(b, resources.memory.as_ref())?;
+    cpu::plan(b, resources.cpu.as_ref())?;
+    io::plan(b, resources.block_io.as_ref())?;
+    other::plan(b, resources)
 }

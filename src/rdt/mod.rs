@@ -1,5 +1,7 @@
 //! Intel RDT: the container's group of the resctrl file system.
 
+mod stats;
+
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -9,6 +11,7 @@ use crate::config::ConfigError;
 use crate::plan::rdt::RdtPlan;
 use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, Result as SysResult, errno_text};
+pub use stats::Stats;
 
 /// Where the file system is mounted unless somebody wants it elsewhere.
 const USUAL: &str = "/sys/fs/resctrl";
@@ -98,12 +101,7 @@ impl Record {
         // First: a group with a process in it is nobody's to undo.
         self.add(pid, &self.group, dir.as_fd(), POINTER)?;
         if self.makes_group {
-            for (line, pointer) in &plan.lines {
-                write(dir.as_fd(), "schemata", &format!("{line}\n")).map_err(|errno| {
-                    let what = format_args!("write \"{line}\" to {}/schemata", self.group);
-                    self.explained(failed(pointer.as_str(), what, errno))
-                })?;
-            }
+            self.write_lines(dir.as_fd(), &plan.lines)?;
         }
         let Some(monitor) = self.monitor.take() else {
             return Ok(());
@@ -118,6 +116,66 @@ impl Record {
         let dir =
             open_dir(&path).map_err(|errno| failed(pointer, format_args!("open {path}"), errno))?;
         self.add(pid, &path, dir.as_fd(), pointer)
+    }
+
+    /// Writes further lines to the group; gives what its `schemata` said before.
+    ///
+    /// # Errors
+    /// What the kernel refuses; the former lines are in force again then.
+    pub fn rewrite(&self, lines: &[(String, String)]) -> Result<String, ConfigError> {
+        let dir = open_dir(&self.group)
+            .map_err(|errno| failed(POINTER, format_args!("open {}", self.group), errno))?;
+        let former = read(dir.as_fd(), "schemata").map_err(|errno| {
+            failed(POINTER, format_args!("read {}/schemata", self.group), errno)
+        })?;
+        self.write_lines(dir.as_fd(), lines)
+            .inspect_err(|_| self.restore(&former))?;
+        Ok(former)
+    }
+
+    fn write_lines(
+        &self,
+        dir: BorrowedFd<'_>,
+        lines: &[(String, String)],
+    ) -> Result<(), ConfigError> {
+        for (line, pointer) in lines {
+            write(dir, "schemata", &format!("{line}\n")).map_err(|errno| {
+                let what = format_args!("write \"{line}\" to {}/schemata", self.group);
+                self.explained(failed(pointer.as_str(), what, errno))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the lines of a former `schemata` again.
+    pub fn restore(&self, former: &str) {
+        let Ok(dir) = open_dir(&self.group) else {
+            return;
+        };
+        for line in former.lines() {
+            let _ = write(dir.as_fd(), "schemata", &format!("{}\n", line.trim()));
+        }
+    }
+
+    /// Puts processes into the group that run already, with all their threads.
+    ///
+    /// # Errors
+    /// The kernel refuses. A thread that has ended is none.
+    pub fn add_running(&self, pids: &[u32]) -> Result<(), ConfigError> {
+        for path in std::iter::once(&self.group).chain(&self.monitor) {
+            let dir = open_dir(path)
+                .map_err(|errno| failed(POINTER, format_args!("open {path}"), errno))?;
+            for pid in pids {
+                let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
+                for thread in threads.into_iter().flatten().flatten() {
+                    let number = thread.file_name().to_string_lossy().parse();
+                    if let Ok(number) = number {
+                        self.add(number, path, dir.as_fd(), POINTER)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn add(

@@ -10,6 +10,8 @@
 
 mod create;
 mod delete;
+mod duration;
+mod events;
 mod exec;
 mod explain;
 mod fast;
@@ -24,9 +26,11 @@ mod ps;
 mod resume;
 mod run;
 mod signal;
+mod size;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 #[cfg(test)]
 mod agreement;
@@ -40,6 +44,7 @@ use clap::{ArgMatches, Command};
 
 pub use create::Create;
 pub use delete::Delete;
+pub use events::Events;
 pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
@@ -52,6 +57,7 @@ pub use signal::{Signal, UnknownSignal};
 pub use spec::Spec;
 pub use start::Start;
 pub use state::State;
+pub use update::Update;
 
 /// The newest runtime-spec that is implemented; `--version` prints it.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -90,6 +96,10 @@ pub enum Verb {
     Pause(Pause),
     /// Lets them go on.
     Resume(Resume),
+    /// Changes the limits of a container.
+    Update(Box<Update>),
+    /// Prints what a container uses and that it ran out of memory.
+    Events(Events),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -153,7 +163,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 13] = [
+static VERBS: [Definition; 15] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -163,6 +173,8 @@ static VERBS: [Definition; 13] = [
     ps::DEFINITION,
     pause::DEFINITION,
     resume::DEFINITION,
+    update::DEFINITION,
+    events::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,

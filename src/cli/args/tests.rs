@@ -256,3 +256,61 @@ fn what_follows_the_id_of_ps_is_the_host_s() {
     };
     assert_eq!(ps, expected);
 }
+
+#[test]
+fn update_takes_runc_s_flags() {
+    let Verb::Update(update) = verb(
+        "update -r - --blkio-weight 500 --cpu-period 100000 --cpu-quota -1 --cpu-burst=5 \
+         -cpu-share 512 --cpu-rt-period 9 --cpu-rt-runtime -7 --cpu-idle 1 --cpuset-cpus 0-3 \
+         --cpuset-mems 0 --memory 64m --memory-reservation 1.5G --memory-swap -1 --pids-limit -1 \
+         --kernel-memory 1 --kernel-memory-tcp -1 --l3-cache-schema L3:0=f --mem-bw-schema=MB:0=20 web",
+    ) else {
+        panic!()
+    };
+    let expected = Update {
+        id: "web".to_owned(),
+        resources: Some("-".into()),
+        devices: false,
+        blkio_weight: Some(500),
+        cpu_period: Some(100_000),
+        cpu_quota: Some(-1),
+        cpu_burst: Some(5),
+        cpu_share: Some(512),
+        cpu_rt_period: Some(9),
+        cpu_rt_runtime: Some(-7),
+        cpu_idle: Some(1),
+        cpuset_cpus: Some("0-3".to_owned()),
+        cpuset_mems: Some("0".to_owned()),
+        memory: Some(64 << 20),
+        memory_reservation: Some(3 << 29),
+        memory_swap: Some(-1),
+        pids_limit: Some(-1),
+        l3_cache_schema: Some("L3:0=f".to_owned()),
+        mem_bw_schema: Some("MB:0=20".to_owned()),
+        ignored: vec!["kernel-memory", "kernel-memory-tcp"],
+    };
+    assert_eq!(*update, expected);
+    assert!(!shown("update --help").contains("kernel-memory"));
+}
+
+#[test]
+fn events_takes_go_s_durations() {
+    let events = |line: &str| match verb(line) {
+        Verb::Events(events) => (events.interval.as_millis(), events.stats),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(events("events web"), (5_000, false));
+    assert_eq!(
+        events("events --interval 1m30s --stats web"),
+        (90_000, true)
+    );
+    for (interval, says) in [
+        ("5", "missing unit"),
+        ("0s", "duration interval must be greater than 0"),
+        ("-1s", "duration interval must be greater than 0"),
+        ("x", "no duration"),
+    ] {
+        let (message, code) = wrong(&format!("events --interval {interval} web"));
+        assert!(message.contains(says) && code == 1, "{message}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    CgroupPlan, Controller, Directory, Host, Missing, Phase, ResourceError, Version, Write,
+    CgroupPlan, Controller, Directory, Host, Missing, Now, Phase, ResourceError, Version, Write,
 };
 
 /// Controllers of cgroup v2 that are enabled without a limit too: `events` and `state` of the
@@ -20,6 +20,7 @@ pub(super) struct Place {
 /// A plan in the making.
 pub(super) struct Builder<'h> {
     host: &'h Host,
+    now: Option<&'h Now>,
     plan: CgroupPlan,
 }
 
@@ -27,8 +28,22 @@ impl<'h> Builder<'h> {
     pub(super) fn new(path: String, host: &'h Host) -> Self {
         Builder {
             host,
+            now: None,
             plan: CgroupPlan::none(path),
         }
+    }
+
+    /// The same for a container that has limits already.
+    pub(super) fn of_now(host: &'h Host, now: &'h Now) -> Self {
+        Builder {
+            now: Some(now),
+            ..Builder::new(String::new(), host)
+        }
+    }
+
+    /// What holds already, if the container is there.
+    pub(super) fn now(&self) -> Option<&'h Now> {
+        self.now
     }
 
     /// Gives the container a directory in every v1 hierarchy, or in the v2 one where it is alone.

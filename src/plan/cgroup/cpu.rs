@@ -148,11 +148,13 @@ impl Time {
             (None, _) => {}
         }
         if self.quota.is_some() || self.period.is_some() {
-            let quota = match self.quota {
+            let now = b.now().and_then(|now| now.cpu_max);
+            let quota = match self.quota.or(now.and_then(|now| now.quota)) {
                 Some(quota) if quota > 0 => quota.to_string(),
                 _ => "max".to_owned(),
             };
-            let period = self.period.unwrap_or(DEFAULT_PERIOD);
+            let period = now.map_or(DEFAULT_PERIOD, |now| now.period);
+            let period = self.period.unwrap_or(period);
             let pointer = if self.quota.is_some() { QUOTA } else { PERIOD };
             b.write(place, "cpu.max", format!("{quota} {period}"), pointer)
                 .retry = true;

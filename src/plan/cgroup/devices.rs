@@ -12,6 +12,8 @@ mod program;
 mod tests;
 mod v1;
 
+pub use v1::exchanged;
+
 const DEVICES: &str = "/linux/resources/devices";
 
 /// Which device nodes a rule is about.

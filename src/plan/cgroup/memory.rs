@@ -1,7 +1,7 @@
 //! `linux.resources.memory`.
 
 use super::builder::{Builder, Place};
-use super::{Missing, ResourceError, Version};
+use super::{Missing, Now, ResourceError, Version};
 use crate::config::spec::Memory;
 
 const LIMIT: &str = "/linux/resources/memory/limit";
@@ -32,10 +32,7 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
     if let (Some(limit), Some(swap)) = (limits.limit, limits.swap)
         && (0..limit).contains(&swap)
     {
-        let message = format!(
-            "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
-        );
-        return Err(ResourceError::new(SWAP, message));
+        return Err(too_little(swap, limit));
     }
     // Go's encoder writes -1 as the largest unsigned number; runc takes it for "not set".
     let swappiness = memory.swappiness.filter(|value| *value != u64::MAX);
@@ -61,13 +58,19 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
             "ignored: memory is always hierarchical",
         );
     }
-    let oom_disabled = memory.disable_oom_killer == Some(true);
+    // A new cgroup has its OOM killer.
+    let oom_disabled = memory
+        .disable_oom_killer
+        .filter(|disabled| *disabled || b.now().is_some());
+    if let Some(now) = b.now() {
+        limits.check_now(now)?;
+    }
     let first = [
         (limits.limit.is_some(), LIMIT),
         (limits.swap.is_some(), SWAP),
         (limits.reservation.is_some(), RESERVATION),
         (swappiness.is_some(), SWAPPINESS),
-        (oom_disabled, OOM),
+        (oom_disabled.is_some(), OOM),
     ];
     let Some((_, first)) = first.into_iter().find(|(set, _)| *set) else {
         return Ok(());
@@ -76,8 +79,8 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
     match place.version {
         Version::V1 => {
             limits.plan_v1(b, place);
-            if oom_disabled {
-                b.write(place, "memory.oom_control", 1, OOM);
+            if let Some(disabled) = oom_disabled {
+                b.write(place, "memory.oom_control", u8::from(disabled), OOM);
             }
             if let Some(value) = swappiness {
                 b.write(place, "memory.swappiness", value, SWAPPINESS);
@@ -86,7 +89,7 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
         Version::V2 => {
             let check = memory.check_before_update == Some(true);
             limits.plan_v2(b, place, check)?;
-            if oom_disabled {
+            if oom_disabled == Some(true) {
                 b.warn(OOM, "ignored: cgroup v2 cannot switch the OOM killer off");
             }
             if swappiness.is_some() {
@@ -105,6 +108,19 @@ struct Limits {
 }
 
 impl Limits {
+    /// A limit of memory alone leaves that of memory and swap together as it was asked for.
+    fn check_now(&self, now: &Now) -> Result<(), ResourceError> {
+        match (self.limit, self.swap, now.memory_swap) {
+            (Some(limit), None, Some(swap)) if swap > 0 && limit > swap => {
+                let message = format!(
+                    "{limit} is more than memory and swap together may be ({swap}), which is to be raised as well"
+                );
+                Err(ResourceError::new(LIMIT, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn plan_v1(&self, b: &mut Builder, place: Place) {
         if let Some(limit) = self.limit {
             // The kernel wants limit <= memory and swap at every moment.
@@ -132,7 +148,7 @@ impl Limits {
     }
 
     fn plan_v2(&self, b: &mut Builder, place: Place, check: bool) -> Result<(), ResourceError> {
-        if let Some((value, pointer)) = self.swap_v2()? {
+        if let Some((value, pointer)) = self.swap_v2(b.now())? {
             let unlimited = value == 0 || value == -1;
             let write = b.write(place, "memory.swap.max", or_max(value), pointer);
             if unlimited {
@@ -152,20 +168,37 @@ impl Limits {
         Ok(())
     }
 
-    /// v2 limits swap alone where the specification has memory and swap together.
-    fn swap_v2(&self) -> Result<Option<(i64, &'static str)>, ResourceError> {
-        let error = |message: String| Err(ResourceError::new(SWAP, message));
-        match (self.swap, self.limit) {
-            (None, Some(-1)) => Ok(Some((-1, LIMIT))),
-            (None, _) => Ok(None),
-            (Some(-1), _) => Ok(Some((-1, SWAP))),
-            (Some(swap), Some(-1)) => Ok(Some((swap, SWAP))),
-            (Some(swap), None) => error(format!(
-                "{swap} limits memory and swap together, so memory.limit has to be given as well"
+    /// v2 limits swap alone where the specification has memory and swap together. What is not
+    /// given is taken from what holds, so that the sum is what was asked for.
+    fn swap_v2(&self, now: Option<&Now>) -> Result<Option<(i64, &'static str)>, ResourceError> {
+        let (swap, pointer) = match (self.swap, self.limit) {
+            (None, Some(-1)) => return Ok(Some((-1, LIMIT))),
+            (None, None) => return Ok(None),
+            (None, Some(_)) => match now.and_then(|now| now.memory_swap) {
+                Some(swap) if swap > 0 => (swap, LIMIT),
+                _ => return Ok(None),
+            },
+            (Some(swap), _) => (swap, SWAP),
+        };
+        match (swap, self.limit.or(now.and_then(|now| now.memory_max))) {
+            (-1, _) | (_, Some(-1)) => Ok(Some((swap, pointer))),
+            (swap, None) => Err(ResourceError::new(
+                pointer,
+                format!(
+                    "{swap} limits memory and swap together, so memory.limit has to be given as well"
+                ),
             )),
-            (Some(swap), Some(limit)) => Ok(Some((swap - limit, SWAP))),
+            (swap, Some(limit)) if swap < limit => Err(too_little(swap, limit)),
+            (swap, Some(limit)) => Ok(Some((swap - limit, pointer))),
         }
     }
+}
+
+fn too_little(swap: i64, limit: i64) -> ResourceError {
+    let message = format!(
+        "{swap} is less than memory.limit ({limit}), but it is the limit of memory and swap together"
+    );
+    ResourceError::new(SWAP, message)
 }
 
 fn or_max(value: i64) -> String {

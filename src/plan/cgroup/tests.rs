@@ -1,6 +1,7 @@
 //! What every property of `linux.resources` turns into, on both interfaces.
 
 mod details;
+mod update;
 
 use super::*;
 

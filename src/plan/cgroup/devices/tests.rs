@@ -253,6 +253,118 @@ fn v1_writes_do_what_the_rules_say_or_are_refused() {
     assert!(expressed > 1_000 && refused > 100, "{expressed} {refused}");
 }
 
+impl Kernel {
+    /// `devices.list`.
+    fn list(&self) -> String {
+        if self.allow_by_default {
+            return "a *:* rwm\n".to_owned();
+        }
+        let given = self
+            .exceptions
+            .iter()
+            .filter(|(_, access)| !access.is_empty());
+        given
+            .map(|(nodes, access)| format!("{nodes} {access}\n"))
+            .collect()
+    }
+
+    /// One with the writes of `rules`, and these.
+    fn of(rules: &[Rule]) -> Option<(Kernel, Vec<(String, String)>)> {
+        let host = Host::v1("/", &["devices"]);
+        let mut builder = Builder::new("x".to_owned(), &host);
+        builder.add_hierarchies();
+        let place = builder.devices()?;
+        v1::plan(&mut builder, place, rules).ok()?;
+        let writes = builder.finish().writes.into_iter();
+        let writes: Vec<_> = writes.map(|w| (w.file.into_owned(), w.value)).collect();
+        let mut kernel = Kernel {
+            allow_by_default: true,
+            ..Kernel::default()
+        };
+        for (file, value) in &writes {
+            kernel.write(file == "devices.allow", value);
+        }
+        Some((kernel, writes))
+    }
+}
+
+#[test]
+fn an_exchange_of_v1_lists_has_no_moment_that_denies_what_both_allow() {
+    let mut random = Random(4711);
+    let (mut exchanges, mut anew) = (0, 0);
+    for _ in 0..5_000 {
+        let mut rules = |denied: bool| -> Vec<Rule> {
+            let count = 1 + random.below(4);
+            let given = (0..count).map(|_| random.rule());
+            // Most lists allow what they name.
+            given
+                .map(|rule| Rule {
+                    allow: rule.allow || denied,
+                    ..rule
+                })
+                .collect()
+        };
+        let (old, new) = (rules(true), rules(true));
+        let (Some((mut kernel, _)), Some((wanted, writes))) = (Kernel::of(&old), Kernel::of(&new))
+        else {
+            continue;
+        };
+        let before = Kernel::of(&old).unwrap().0;
+        let lines = writes
+            .iter()
+            .map(|(file, value)| (file.as_str(), value.as_str()));
+        let Some(changes) = exchanged(lines, &kernel.list()) else {
+            assert!(before.allow_by_default || wanted.allow_by_default);
+            anew += 1;
+            continue;
+        };
+        exchanges += 1;
+        let asked: Vec<_> = (0..20)
+            .map(|_| (random.node(), Access(1 << random.below(3))))
+            .collect();
+        for (file, value) in &changes {
+            kernel.write(*file == "devices.allow", value);
+            for &(node, bit) in &asked {
+                let both = before.allows(node, bit) && wanted.allows(node, bit);
+                let any = before.allows(node, bit) || wanted.allows(node, bit);
+                let now = kernel.allows(node, bit);
+                assert!(now || !both, "{node} {bit}: {old:?} to {new:?}");
+                assert!(!now || any, "{node} {bit}: {old:?} to {new:?}");
+            }
+        }
+        for (node, bit) in asked {
+            assert_eq!(kernel.allows(node, bit), wanted.allows(node, bit));
+        }
+    }
+    assert!(exchanges > 1_000 && anew > 100, "{exchanges} {anew}");
+}
+
+#[test]
+fn a_list_that_stays_takes_no_write() {
+    let now = "c *:* m\nc 1:3 rwm\n";
+    let writes = [
+        ("devices.deny", "a"),
+        ("devices.allow", "c 1:3 rwm"),
+        ("devices.allow", "c *:* m"),
+    ];
+    assert_eq!(exchanged(writes.into_iter(), now), Some(Vec::new()));
+    let less = exchanged(
+        [("devices.deny", "a"), ("devices.allow", "c 1:3 r")].into_iter(),
+        now,
+    );
+    let expected = [
+        "devices.allow c 1:3 r",
+        "devices.deny c *:* m",
+        "devices.deny c 1:3 wm",
+    ];
+    let less: Vec<String> = less
+        .unwrap()
+        .iter()
+        .map(|(file, value)| format!("{file} {value}"))
+        .collect();
+    assert_eq!(less, expected);
+}
+
 fn v1_writes(linux: &str) -> Result<Vec<String>, ResourceError> {
     let linux = serde_json::from_str(linux).unwrap();
     let plan = plan_cgroup(

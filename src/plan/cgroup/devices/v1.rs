@@ -47,6 +47,39 @@ pub(super) fn plan(b: &mut Builder, place: Place, rules: &[Rule]) -> Result<(), 
     Ok(())
 }
 
+/// The writes that lead from the list `now` (the text of `devices.list`) to the one that `writes`
+/// make of an empty one, with no moment at which an access is denied that both allow: what is
+/// new is allowed before what is old is denied. `None` where the kernel can only begin anew,
+/// because everything is or will be allowed.
+pub fn exchanged<'w>(
+    writes: impl Iterator<Item = (&'w str, &'w str)>,
+    now: &str,
+) -> Option<Vec<(&'static str, String)>> {
+    const ALLOW: &str = "devices.allow";
+    const DENY: &str = "devices.deny";
+    let mut writes = writes;
+    if writes.next() != Some((DENY, "a")) || now.lines().any(|line| line.starts_with("a ")) {
+        return None;
+    }
+    let wanted: Vec<(&str, &str)> = writes
+        .filter_map(|(_, value)| value.rsplit_once(' '))
+        .collect();
+    let mut changes: Vec<(&str, String)> = wanted
+        .iter()
+        .map(|(nodes, access)| (ALLOW, format!("{nodes} {access}")))
+        .collect();
+    for (nodes, access) in now.lines().filter_map(|line| line.rsplit_once(' ')) {
+        let kept = wanted.iter().find(|(wanted, _)| *wanted == nodes);
+        let is_kept = |letter: &char| kept.is_some_and(|(_, kept)| kept.contains(*letter));
+        let lost: String = access.chars().filter(|letter| !is_kept(letter)).collect();
+        if !lost.is_empty() {
+            changes.push((DENY, format!("{nodes} {lost}")));
+        }
+    }
+    changes.retain(|(file, value)| *file == DENY || !now.lines().any(|line| line == value));
+    Some(changes)
+}
+
 impl List {
     fn apply(&mut self, rule: &Rule) -> Result<(), ResourceError> {
         if rule.nodes == Nodes::ALL && rule.access == Access::ALL {
