@@ -18,6 +18,8 @@ pub mod spec;
 mod start;
 mod state;
 pub mod time;
+mod wait;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -72,6 +74,8 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Ps(args) => ps::ps(global, &args)?,
         Verb::Pause(args) => pause::pause(global, &args)?,
         Verb::Resume(args) => resume::resume(global, &args)?,
+        Verb::Wait(args) => return wait::wait(global, &args),
+        Verb::Watch(args) => watch::watch(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
     }

@@ -9,8 +9,10 @@ pub mod state;
 pub mod status;
 pub mod store;
 pub mod template;
+pub mod wait;
+pub mod watch;
 
-pub use id::Id;
+pub use id::{Id, InvalidId};
 pub use state::State;
 pub use status::Status;
 pub use store::{Entry, Store, StoreError};

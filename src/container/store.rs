@@ -21,6 +21,8 @@ use crate::sys::{Errno, errno_text};
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
 /// Its name until the container is created.
 pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+/// The record's name.
+pub const STATE_NAME: &std::ffi::CStr = c"state.json";
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
 
@@ -86,6 +88,14 @@ impl Store {
     /// Its directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Makes the directory, if it is not there.
+    ///
+    /// # Errors
+    /// mkdir(2).
+    pub fn make_root(&self) -> Result<(), StoreError> {
+        make_all(&self.root)
     }
 
     /// Claims an id: makes its directory and locks it.
@@ -197,15 +207,19 @@ impl Entry {
             }
         }
         // Whoever held the lock may have removed the container.
-        if wait
-            && rustix::fs::fstat(&self.dir)
-                .map_err(self.io("inspect", ""))?
-                .st_nlink
-                == 0
-        {
+        if wait && !self.is_there()? {
             return Err(StoreError::Missing(self.id.to_string()));
         }
         Ok(true)
+    }
+
+    /// Whether the directory has not been removed.
+    ///
+    /// # Errors
+    /// fstat(2).
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        let stat = rustix::fs::fstat(&self.dir).map_err(self.io("inspect", ""))?;
+        Ok(stat.st_nlink != 0)
     }
 
     /// Gives the lock back while the directory stays open (`run`, which waits long).

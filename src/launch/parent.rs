@@ -302,6 +302,7 @@ fn first_state(
         annotations: annotations(spec),
         cgroup,
         own_pid_namespace: plan.namespaces.makes(NEWPID),
+        exit_status: None,
         run: request.mode != LaunchMode::Create,
         net_devices: Vec::new(),
         rdt: None,

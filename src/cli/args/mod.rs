@@ -27,6 +27,8 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod wait;
+mod watch;
 
 #[cfg(test)]
 mod agreement;
@@ -52,6 +54,8 @@ pub use signal::{Signal, UnknownSignal};
 pub use spec::Spec;
 pub use start::Start;
 pub use state::State;
+pub use wait::{Awaited, Wait};
+pub use watch::Watch;
 
 /// The newest runtime-spec that is implemented; `--version` prints it.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -90,6 +94,10 @@ pub enum Verb {
     Pause(Pause),
     /// Lets them go on.
     Resume(Resume),
+    /// Waits for the end of containers.
+    Wait(Wait),
+    /// Prints the changes of containers' states.
+    Watch(Watch),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -153,7 +161,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 13] = [
+static VERBS: [Definition; 15] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -163,6 +171,8 @@ static VERBS: [Definition; 13] = [
     ps::DEFINITION,
     pause::DEFINITION,
     resume::DEFINITION,
+    wait::DEFINITION,
+    watch::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,
