@@ -34,8 +34,13 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     poststart(&launched)?;
     let code =
         foreground::wait(&launched.init, &signals).context("cannot wait for the container")?;
-    if !args.keep
-        && let Some(state) = container::delete::delete(&launched.entry, true)?
+    if args.keep {
+        // For `wait`: nobody else can learn it before Linux 6.15. Whoever deletes it meanwhile
+        // does not ask.
+        if launched.entry.lock(true).is_ok() {
+            let _ = container::wait::record(&launched.entry, code);
+        }
+    } else if let Some(state) = container::delete::delete(&launched.entry, true)?
     {
         hooks::poststop(&state);
     }

@@ -46,6 +46,8 @@ mod seccomp;
 mod seccomp_actions;
 mod security;
 mod terminal;
+mod wait;
+mod watch;
 
 use crate::suite::Test;
 
@@ -106,4 +108,6 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     ps::TESTS,
+    wait::TESTS,
+    watch::TESTS,
 ];
