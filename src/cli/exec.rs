@@ -41,7 +41,7 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
             )
         })?;
     let file = match &args.process {
-        Some(path) => read_file(path)?,
+        Some(path) => read_file(path, "the process")?,
         None => Vec::new(),
     };
     let name = match &args.process {
@@ -84,14 +84,18 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
     // Before the clone, so that no signal and no child's end is missed.
     let signals = Signals::block().context("cannot watch for signals")?;
     let running = launch(&request)?;
-    let code = foreground::wait(&running, &signals).context("cannot wait for the process")?;
+    let code = foreground::wait(&running, &signals, None).context("cannot wait for the process")?;
     // The process ends here, and the kernel closes all at once.
     std::mem::forget((running, signals, request, entry));
     // Exit codes have eight bits.
     Ok(code as u8)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>> {
+/// Reads a file of the caller's, `-` for standard input; `what` is what it holds.
+///
+/// # Errors
+/// It cannot be read, or is too large.
+pub fn read_file(path: &Path, what: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let limit = config::MAX_SIZE + 1;
     let read = match path == Path::new("-") {
@@ -100,7 +104,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     };
     if let Err(error) = read {
         let why = errno_text(error.raw_os_error().unwrap_or(libc::EIO));
-        bail!("cannot read the process from {}: {why}", path.display());
+        bail!("cannot read {what} from {}: {why}", path.display());
     }
     if text.len() as u64 == limit {
         bail!("{}: more than {} bytes", path.display(), config::MAX_SIZE);

@@ -8,6 +8,7 @@ mod exec;
 pub mod features;
 mod kill;
 mod list;
+mod mounts;
 pub mod log;
 mod pause;
 mod print;
@@ -74,6 +75,7 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Ps(args) => ps::ps(global, &args)?,
         Verb::Pause(args) => pause::pause(global, &args)?,
         Verb::Resume(args) => resume::resume(global, &args)?,
+        Verb::Mounts(args) => mounts::mounts(global, &args)?,
         Verb::Wait(args) => return wait::wait(global, &args),
         Verb::Watch(args) => watch::watch(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,

@@ -27,7 +27,7 @@ mod tests;
 use super::error::{ConfigError, Warning};
 use super::names;
 use super::place::Place;
-use super::spec::{Linux, Process, Spec};
+use super::spec::{Linux, Mount, Process, Spec};
 use namespaces::{Kind, Namespaces};
 
 /// The longest host or domain name, in bytes (`__NEW_UTS_LEN`, uname(2)).
@@ -74,6 +74,16 @@ pub fn check(spec: &Spec<'_>) -> Result<Vec<Warning>, ConfigError> {
 pub fn check_process(process: &Process<'_>) -> Result<Vec<Warning>, ConfigError> {
     let mut warnings = Vec::new();
     process::check(&Place::ROOT, process, &mut warnings)?;
+    Ok(warnings)
+}
+
+/// Checks mounts that are added to a container, as those of config.json.
+///
+/// # Errors
+/// The first thing found that makes one unusable.
+pub fn check_mounts(list: &[Mount<'_>]) -> Result<Vec<Warning>, ConfigError> {
+    let mut warnings = Vec::new();
+    mounts::check(&Place::ROOT.member("mounts"), list, &mut warnings)?;
     Ok(warnings)
 }
 

@@ -19,6 +19,7 @@ mod exec_streams;
 mod foreground;
 mod hook_details;
 mod hooks;
+mod hotplug;
 mod inheritance;
 mod killed;
 mod labels;
@@ -33,6 +34,7 @@ mod mounts_options;
 mod mounts_tmpfs;
 mod namespaces;
 mod net_devices;
+mod notify;
 mod old_kernel;
 mod output;
 mod pause;
@@ -41,6 +43,7 @@ mod ps;
 mod rdt;
 mod rootfs;
 mod rootless;
+mod regex;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
@@ -108,6 +111,9 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     ps::TESTS,
+    hotplug::TESTS,
+    notify::TESTS,
+    regex::TESTS,
     wait::TESTS,
     watch::TESTS,
 ];

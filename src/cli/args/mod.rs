@@ -19,6 +19,7 @@ mod global;
 mod go_style;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod resume;
@@ -46,6 +47,7 @@ pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
 pub use list::{List, ListFormat};
+pub use mounts::{Mounts, MountsAction};
 pub use pause::Pause;
 pub use ps::Ps;
 pub use resume::Resume;
@@ -94,6 +96,8 @@ pub enum Verb {
     Pause(Pause),
     /// Lets them go on.
     Resume(Resume),
+    /// Adds mounts to a container, or removes them.
+    Mounts(Mounts),
     /// Waits for the end of containers.
     Wait(Wait),
     /// Prints the changes of containers' states.
@@ -161,7 +165,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 15] = [
+static VERBS: [Definition; 16] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -171,6 +175,7 @@ static VERBS: [Definition; 15] = [
     ps::DEFINITION,
     pause::DEFINITION,
     resume::DEFINITION,
+    mounts::DEFINITION,
     wait::DEFINITION,
     watch::DEFINITION,
     kill::DEFINITION,
