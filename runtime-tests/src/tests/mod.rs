@@ -43,11 +43,11 @@ mod ps;
 mod rdt;
 mod rootfs;
 mod rootless;
-mod regex;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
 mod security;
+mod several;
 mod terminal;
 mod wait;
 mod watch;
@@ -113,7 +113,7 @@ pub const ALL: &[&[Test]] = &[
     ps::TESTS,
     hotplug::TESTS,
     notify::TESTS,
-    regex::TESTS,
+    several::TESTS,
     wait::TESTS,
     watch::TESTS,
 ];
