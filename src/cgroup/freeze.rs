@@ -25,6 +25,18 @@ impl Record {
         self.freezer().is_some()
     }
 
+    /// The file that changes when the container is frozen or thawed, so that inotify(7) tells of
+    /// it. On v1 it is the one that is written to: only what is done to this very cgroup is seen.
+    pub fn freezer_file(&self) -> Option<String> {
+        let directory = self.freezer()?;
+        let name = if directory.v2 {
+            "cgroup.events"
+        } else {
+            "freezer.state"
+        };
+        Some(format!("{}/{name}", self.absolute(directory)))
+    }
+
     /// Freezes every process of the container, and returns once all stand still.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
 //! What all verbs share: the state directory and the cgroup manager.
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::args::{CgroupManager, Global};
+use super::log;
+use crate::config::shortened;
 use crate::container::{Entry, Id, Store};
 use crate::plan::cgroup::Manager;
+use crate::sys::regex::Regex;
 
 /// The directory of all containers: `--root`, or `/run/corten`, or for other users
 /// than root `$XDG_RUNTIME_DIR/corten`.
@@ -35,6 +39,38 @@ pub fn store(global: &Global) -> Result<Store> {
 pub fn entry(global: &Global, id: &str) -> Result<Entry> {
     let id = Id::new(id)?;
     Ok(store(global)?.open(&id)?)
+}
+
+/// The containers whose names one of the expressions matches.
+///
+/// # Errors
+/// One that is no regular expression.
+pub fn matching(store: &Store, expressions: &[String]) -> Result<Vec<Id>> {
+    let compile = |text: &String| {
+        let expression = CString::new(text.as_str())?;
+        Regex::new(&expression)
+            .map_err(|why| anyhow!("--regex: {text:?} is no regular expression: {why}"))
+    };
+    let expressions: Vec<Regex> = expressions.iter().map(compile).collect::<Result<_>>()?;
+    let mut ids = store.ids()?;
+    ids.retain(|id| expressions.iter().any(|e| e.is_in(id.as_str())));
+    Ok(ids)
+}
+
+/// Does the same to each; a failure that others follow is reported at once.
+///
+/// # Errors
+/// The last failure.
+pub fn each<T>(all: &[T], mut act: impl FnMut(&T) -> Result<()>) -> Result<()> {
+    let mut last = Ok(());
+    for one in all {
+        if let Err(error) = act(one)
+            && let Err(before) = std::mem::replace(&mut last, Err(error))
+        {
+            log::fatal(&shortened(&format!("{before:#}"), log::SHOWN_MAX));
+        }
+    }
+    last
 }
 
 /// The cgroup manager that was asked for.

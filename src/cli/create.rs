@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::args::{Create, Global, Rootless};
 use super::{context, time};
 use crate::container::Id;
-use crate::launch::{self, Mode, Request};
+use crate::launch::{self, Mode, Request, notify};
 
 /// Makes a container that waits for `start`.
 ///
@@ -43,6 +43,7 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds),
         listen_env,
+        notify: notify::host_socket().is_some(),
         mode,
         created: time::rfc3339_nano(SystemTime::now()),
     })

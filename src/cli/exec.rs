@@ -80,7 +80,7 @@ pub fn exec(global: &Global, args: Exec) -> Result<u8> {
     // Before the clone, so that no signal and no child's end is missed.
     let signals = Signals::block().context("cannot watch for signals")?;
     let running = launch(&request)?;
-    let code = foreground::wait(&running, &signals).context("cannot wait for the process")?;
+    let code = foreground::wait(&running, &signals, None).context("cannot wait for the process")?;
     // The process ends here, and the kernel closes all at once.
     std::mem::forget((running, signals, request, entry));
     // Exit codes have eight bits.

@@ -10,6 +10,7 @@ pub mod features;
 mod kill;
 mod list;
 pub mod log;
+mod mounts;
 mod pause;
 mod print;
 mod ps;
@@ -21,6 +22,8 @@ mod start;
 mod state;
 pub mod time;
 mod update;
+mod wait;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -77,6 +80,9 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Resume(args) => resume::resume(global, &args)?,
         Verb::Update(args) => update::update(global, &args)?,
         Verb::Events(args) => events::events(global, &args)?,
+        Verb::Mounts(args) => mounts::mounts(global, &args)?,
+        Verb::Wait(args) => return wait::wait(global, &args),
+        Verb::Watch(args) => watch::watch(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
     }

@@ -1,5 +1,7 @@
 //! `run`: create, start and, unless detached, wait and delete.
 
+use std::os::fd::AsFd;
+
 use anyhow::{Context as _, Result};
 
 use super::args::{Global, Run};
@@ -22,6 +24,9 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     if args.detach {
         let launched = launch::launch(&request)?;
         poststart(&launched)?;
+        if let Some(proxy) = &launched.proxy {
+            proxy.wait(launched.init.pidfd.as_fd(), launched.init.pid)?;
+        }
         return Ok(0);
     }
     // Before the clone, so that no signal and no child's end is missed.
@@ -30,13 +35,18 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("cannot become a subreaper")?;
     }
-    let launched = launch::launch(&request)?;
+    let mut launched = launch::launch(&request)?;
+    let proxy = launched.proxy.take();
     poststart(&launched)?;
-    let code =
-        foreground::wait(&launched.init, &signals).context("cannot wait for the container")?;
-    if !args.keep
-        && let Some(state) = container::delete::delete(&launched.entry, true)?
-    {
+    let code = foreground::wait(&launched.init, &signals, proxy)
+        .context("cannot wait for the container")?;
+    if args.keep {
+        // For `wait`: nobody else can learn it before Linux 6.15. Whoever deletes it meanwhile
+        // does not ask.
+        if launched.entry.lock(true).is_ok() {
+            let _ = container::wait::record(&launched.entry, code);
+        }
+    } else if let Some(state) = container::delete::delete(&launched.entry, true)? {
         hooks::poststop(&state);
     }
     // Exit codes have eight bits.

@@ -27,7 +27,7 @@ mod tests;
 use super::error::{ConfigError, Warning};
 use super::names;
 use super::place::Place;
-use super::spec::{IntelRdt, Linux, Process, Resources, Spec};
+use super::spec::{IntelRdt, Linux, Mount, Process, Resources, Spec};
 use namespaces::{Kind, Namespaces};
 
 /// The longest host or domain name, in bytes (`__NEW_UTS_LEN`, uname(2)).
@@ -93,6 +93,16 @@ pub fn check_update(
         Some(rdt) => rdt::check(&linux.member("intelRdt"), rdt),
         None => Ok(()),
     }
+}
+
+/// Checks mounts that are added to a container, as those of config.json.
+///
+/// # Errors
+/// The first thing found that makes one unusable.
+pub fn check_mounts(list: &[Mount<'_>]) -> Result<Vec<Warning>, ConfigError> {
+    let mut warnings = Vec::new();
+    mounts::check(&Place::ROOT.member("mounts"), list, &mut warnings)?;
+    Ok(warnings)
 }
 
 /// The specification wants a semantic version. runc 1.1 to 1.5 do not look at

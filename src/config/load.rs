@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::diagnose::diagnose;
 use super::error::{ConfigError, ReadError, ReadErrorKind};
-use super::spec::{Process, Resources, Spec};
+use super::spec::{Mount, Process, Resources, Spec};
 use crate::sys::fd::ShortLived;
 
 /// The largest configuration that is read, in bytes. The largest real ones
@@ -99,6 +99,20 @@ pub fn parse_process(text: &[u8]) -> Result<Process<'_>, ConfigError> {
 /// As [`parse`]; the pointers start at the resources.
 pub fn parse_resources(text: &[u8]) -> Result<Resources<'_>, ConfigError> {
     serde_json::from_slice(text).map_err(|error| diagnose(text, &error))
+}
+
+/// Parses the file of `mounts add`: what is the member `mounts` in config.json, alone or in
+/// an object of that member. The second is whether it is alone: then pointers begin at it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_mounts(text: &[u8]) -> Result<(Vec<Mount<'_>>, bool), ConfigError> {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let list: Result<Vec<Mount<'_>>, _> = serde_json::from_slice(text);
+        return Ok((list.map_err(|error| diagnose(text, &error))?, true));
+    }
+    Ok((parse(text)?.mounts, false))
 }
 
 #[cfg(test)]

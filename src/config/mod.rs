@@ -21,10 +21,10 @@ pub mod spec;
 pub mod sysctl;
 mod text;
 
-pub use check::{check, check_process, check_update};
+pub use check::{check, check_mounts, check_process, check_update};
 pub use error::{
     ConfigError, ReadError, ReadErrorKind, Warning, is_printable, printable, shortened,
 };
-pub use load::{MAX_SIZE, parse, parse_process, parse_resources, read};
+pub use load::{MAX_SIZE, parse, parse_mounts, parse_process, parse_resources, read};
 pub use place::Place;
 pub use spec::{Process, Spec};

@@ -91,6 +91,13 @@ pub fn open_init(state: &State) -> Option<OwnedFd> {
     status::is_alive(state).then_some(pidfd)
 }
 
+/// The same, also when it has ended and its parent has not reaped it yet.
+pub fn open_recorded(state: &State) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(state.pid)?, PidfdFlags::empty()).ok()?;
+    let process = status::process_start(state.pid).ok()?;
+    (process.start_time == state.start_time).then_some(pidfd)
+}
+
 /// Waits until a process has ended, zombie or not; `false` if the time is up first.
 pub fn wait_end(pidfd: impl AsFd, patience: Duration) -> bool {
     let deadline = std::time::Instant::now() + patience;

@@ -11,8 +11,10 @@ pub mod status;
 pub mod store;
 pub mod template;
 pub mod update;
+pub mod wait;
+pub mod watch;
 
-pub use id::Id;
+pub use id::{Id, InvalidId};
 pub use state::State;
 pub use status::Status;
 pub use store::{Entry, Store, StoreError};

@@ -45,6 +45,9 @@ pub struct State {
     pub memory_swap: Option<i64>,
     /// Whether it has a pid namespace of its own, so that the end of its init ends all.
     pub own_pid_namespace: bool,
+    /// How its init ended, if somebody saw it: the exit code, 128 and the signal's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
     /// Whether it was made by `run`, which knows no wait for `start`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub run: bool,

@@ -94,6 +94,9 @@ pub struct ProcessStart {
     pub start_time: u64,
     /// It is a zombie or dead.
     pub ended: bool,
+    /// How a zombie ended, in the form of wait(2). Who may not look at the process (ptrace(2))
+    /// reads 0 here.
+    pub exit_code: i32,
 }
 
 /// Reads /proc/PID/stat of the host.
@@ -129,9 +132,13 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStart> {
     let state = fields.next()?;
     // The state is field 3, the start time 22.
     let start_time = fields.nth(18)?.parse().ok()?;
+    let ended = matches!(state, "Z" | "X" | "x");
+    // The exit code is field 52.
+    let exit_code = if ended { fields.nth(29) } else { None };
     Some(ProcessStart {
         start_time,
-        ended: matches!(state, "Z" | "X" | "x"),
+        ended,
+        exit_code: exit_code.and_then(|code| code.parse().ok()).unwrap_or(0),
     })
 }
 
@@ -145,14 +152,16 @@ mod tests {
         let expected = ProcessStart {
             start_time: 987_654,
             ended: false,
+            exit_code: 0,
         };
         assert_eq!(parse_stat(text), Some(expected));
     }
 
     #[test]
     fn a_zombie_has_ended_and_a_cut_text_tells_nothing() {
-        let text = b"12 (x) Z 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 5 1 2 3\n";
-        assert!(parse_stat(text).is_some_and(|p| p.ended));
+        let text = b"12 (x) Z 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 5 1 2 3 4 5 6 7 8 9 \
+            10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 1792\n";
+        assert!(parse_stat(text).is_some_and(|p| p.ended && p.exit_code == 1792));
         assert_eq!(parse_stat(b"12 (x) Z 1 1"), None);
         assert_eq!(parse_stat(b""), None);
     }

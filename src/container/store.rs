@@ -21,6 +21,10 @@ use crate::sys::{Errno, errno_text};
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
 /// Its name until the container is created.
 pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+/// The directory of the notify socket, which the container sees.
+pub const NOTIFY: &std::ffi::CStr = c"notify";
+/// The record's name.
+pub const STATE_NAME: &std::ffi::CStr = c"state.json";
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
 
@@ -86,6 +90,14 @@ impl Store {
     /// Its directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Makes the directory, if it is not there.
+    ///
+    /// # Errors
+    /// mkdir(2).
+    pub fn make_root(&self) -> Result<(), StoreError> {
+        make_all(&self.root)
     }
 
     /// Claims an id: makes its directory and locks it.
@@ -197,15 +209,19 @@ impl Entry {
             }
         }
         // Whoever held the lock may have removed the container.
-        if wait
-            && rustix::fs::fstat(&self.dir)
-                .map_err(self.io("inspect", ""))?
-                .st_nlink
-                == 0
-        {
+        if wait && !self.is_there()? {
             return Err(StoreError::Missing(self.id.to_string()));
         }
         Ok(true)
+    }
+
+    /// Whether the directory has not been removed.
+    ///
+    /// # Errors
+    /// fstat(2).
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        let stat = rustix::fs::fstat(&self.dir).map_err(self.io("inspect", ""))?;
+        Ok(stat.st_nlink != 0)
     }
 
     /// Gives the lock back while the directory stays open (`run`, which waits long).
@@ -335,7 +351,15 @@ impl Entry {
                 Err(errno) => return Err(self.io("remove", name)(errno)),
             }
         }
-        match rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) {
+        let remove = || rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR);
+        let removed = match remove() {
+            // Few containers have it.
+            Err(Errno::NOTEMPTY) => {
+                remove_tree(self.dir.as_fd(), NOTIFY, DEEPEST).and_then(|()| remove())
+            }
+            result => result,
+        };
+        match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.io("remove", "")(errno)),
         }
@@ -348,6 +372,28 @@ fn split_template(text: &[u8]) -> (&[u8], Option<&[u8]>) {
         Some(end) => (&text[..end], text.get(end + 1..)),
         None => (text, None),
     }
+}
+
+/// How many directories in one another are removed. The runtime makes one.
+const DEEPEST: u32 = 32;
+
+/// Removes a directory and all in it, without following a link: a container may have had it
+/// writable.
+fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, depth: u32) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    for entry in Dir::read_from(&dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) if depth > 0 => remove_tree(dir.as_fd(), name, depth - 1)?,
+            result => result?,
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 fn make_all(path: &Path) -> Result<(), StoreError> {

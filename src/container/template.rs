@@ -13,7 +13,7 @@ use crate::plan::seccomp::{Insn, Program};
 pub struct Template<'a> {
     /// `process` of config.json.
     pub process: Process<'a>,
-    /// Of `linux`: personality and memory policy.
+    /// Of `linux`: personality, memory policy, and the label of mounts that are added.
     #[serde(default)]
     pub linux: Linux<'a>,
     /// `CLONE_NEW*` of the namespaces that are not the caller's.

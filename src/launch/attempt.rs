@@ -7,6 +7,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::{self, Init};
 use super::namespaces::Entered;
+use super::notify::{self, Proxy};
 use super::program::Program;
 use super::send::{channel, connect, send_fd};
 use super::{
@@ -39,6 +40,10 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// A launch under way, with what has to be undone if it fails.
 pub(super) struct Attempt<'a> {
     pub(super) request: &'a Request,
+    /// There is a mount for the notify socket.
+    pub(super) notifies: bool,
+    /// Reads that socket.
+    pub(super) proxy: Option<Proxy>,
     pub(super) spec: &'a Spec<'a>,
     pub(super) plan: &'a Plan,
     pub(super) rdt_plan: Option<RdtPlan>,
@@ -73,6 +78,13 @@ impl Attempt<'_> {
             Some(path) => Some(connect("connect to the pidfd socket", path)?),
             None => None,
         };
+        if self.notifies {
+            notify::make_dir(&self.entry)?;
+            if self.state.run {
+                // Before the program can say anything. What is created gets it from `start`.
+                self.proxy = Proxy::new(&self.entry)?;
+            }
+        }
         let fifo = if self.state.run {
             None
         } else {
@@ -334,6 +346,7 @@ impl Attempt<'_> {
             linux: Linux {
                 personality: linux.and_then(|linux| linux.personality.clone()),
                 memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
+                mount_label: linux.and_then(|linux| linux.mount_label.clone()),
                 ..Linux::default()
             },
             namespaces: self.plan.namespaces.all(),
@@ -392,6 +405,7 @@ impl Attempt<'_> {
                 pidfd,
                 console,
             },
+            proxy: self.proxy,
         })
     }
 

@@ -6,7 +6,7 @@ use crate::cgroup::Cgroup;
 use crate::config::Spec;
 use crate::plan::Plan;
 use crate::plan::devices::LINKS;
-use crate::plan::mounts::What;
+use crate::plan::mounts::{MountPlan, What};
 use crate::rootfs::fallback::Instead;
 use crate::sys::stub::Stage;
 use crate::sys::stub::abi::Message;
@@ -72,7 +72,10 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         | Stage::MountProc
         | Stage::MountLink
         | Stage::Remount
-        | Stage::MountCopyUp => mount(stage, index, plan, message.value),
+        | Stage::MountCopyUp => {
+            let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
+            mount(stage, index, (&plan.mounts, user), message.value)
+        }
         Stage::Rootfs => format!(
             "/root/path: cannot {what} {}: {why}",
             plan.root.path.to_string_lossy()
@@ -254,12 +257,17 @@ fn path_at(paths: &[std::ffi::CString], index: usize) -> String {
         .unwrap_or_default()
 }
 
-fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
+/// The words for one of `mounts` that failed; `user` is whether there is a user namespace.
+pub fn mount(
+    stage: Stage,
+    index: usize,
+    (mounts, user): (&[MountPlan], bool),
+    errno: i32,
+) -> String {
     let why = errno_text(errno);
-    let Some(mount) = plan.mounts.get(index) else {
+    let Some(mount) = mounts.get(index) else {
         return why;
     };
-    let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
     let destination = format!("/{}", mount.destination.to_string_lossy());
     let what = match &mount.what {
         What::Filesystem(fs) => fs.fstype.to_string_lossy().into_owned(),

@@ -397,7 +397,10 @@ fn open_root(pid: i32) -> Result<OwnedFd, LaunchError> {
 }
 
 /// Whether the user namespace to join is the caller's own, which cannot be joined.
-fn own_user_namespace(pid: i32, namespaces: u64) -> Result<bool, LaunchError> {
+///
+/// # Errors
+/// stat(2).
+pub(super) fn own_user_namespace(pid: i32, namespaces: u64) -> Result<bool, LaunchError> {
     if namespaces & NEWUSER == 0 {
         return Ok(false);
     }

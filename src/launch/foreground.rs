@@ -13,6 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use super::Running;
+use super::notify::Proxy;
 use crate::sys::pidfd::send_signal;
 use crate::sys::{Errno, Result};
 
@@ -50,11 +51,12 @@ fn errno_of(errno: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }
 
-/// Waits for the process; gives its exit code, 128 and the signal if one killed it.
+/// Waits for the process; gives its exit code, 128 and the signal if one killed it. Meanwhile
+/// the service manager is told when it is ready: this process stays its main one.
 ///
 /// # Errors
 /// poll(2), waitid(2).
-pub fn wait(running: &Running, signals: &Signals) -> Result<i32> {
+pub fn wait(running: &Running, signals: &Signals, mut proxy: Option<Proxy>) -> Result<i32> {
     let mut relay = match &running.console {
         Some(master) => Some(Relay::new(master)?),
         None => None,
@@ -65,7 +67,16 @@ pub fn wait(running: &Running, signals: &Signals) -> Result<i32> {
         if let Some(relay) = &relay {
             wanted.extend(relay.interests());
         }
+        if let Some(proxy) = &proxy {
+            wanted.push((proxy.fd(), PollFlags::IN));
+        }
         let ready = poll_wanted(&wanted)?;
+        let notified = proxy.is_some() && ready.last().is_some_and(|flags| !flags.is_empty());
+        if let Some(proxy) = proxy.take_if(|proxy| notified && proxy.is_ready())
+            && let Err(error) = proxy.pass_on(None)
+        {
+            log::warn!("{error}");
+        }
         if !ready[1].is_empty() {
             while let Some(signal) = signals.next() {
                 forward(running, signal, relay.as_mut());

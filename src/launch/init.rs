@@ -307,6 +307,7 @@ impl Init<'_> {
             root,
             trees: &mut self.trees,
             tree_propagation: cut_off.then_some(root_plan.propagation),
+            follows_links: true,
             cgroup: &self.cgroup_mounts,
             namespaces: &plan.namespaces,
             mounts_cgroups: plan

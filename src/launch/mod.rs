@@ -27,11 +27,13 @@ mod devices;
 pub mod exec;
 pub mod foreground;
 pub mod hooks;
+pub mod hotplug;
 mod idmaps;
 mod ids;
 mod init;
 mod joiner;
 mod namespaces;
+pub mod notify;
 mod oom;
 mod own_copy;
 mod parent;
@@ -83,6 +85,8 @@ pub struct Request {
     pub preserve_fds: u32,
     /// Environment of socket activation (`LISTEN_FDS=1`), which goes with the descriptors.
     pub listen_env: Vec<String>,
+    /// Whether the program is to have a way to the service manager ([`notify`]).
+    pub notify: bool,
     /// Who manages cgroups.
     pub manager: Manager,
     /// Whether a container may go without a cgroup that the runtime has no right to
@@ -113,6 +117,8 @@ pub struct Launched {
     pub state: State,
     /// Its init.
     pub init: Running,
+    /// Its way to the service manager, if it runs already.
+    pub proxy: Option<notify::Proxy>,
 }
 
 /// A process of a container that was started.

@@ -6,7 +6,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Uid;
 
 use super::attempt::Attempt;
-use super::{Doing, LaunchError, Launched, Mode as LaunchMode, Request, ids, own_copy, rootless};
+use super::{
+    Doing, LaunchError, Launched, Mode as LaunchMode, Request, ids, notify, own_copy, rootless,
+};
 use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
@@ -53,7 +55,8 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     .doing("open the bundle", bundle.display())?;
     let text = config::read(dir.as_fd(), "config.json")
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
-    let spec = config::parse(&text)?;
+    let mut notifies = false;
+    let mut spec = config::parse(&text)?;
     if may_show_itself(&spec) {
         own_copy::ensure()?;
     }
@@ -61,6 +64,11 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         log::warn!("{warning}");
     }
     log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
+    if request.notify && plan::makes_mounts(&spec)? {
+        let dir = std::path::absolute(request.root.join(request.id.as_str()));
+        notify::add_to(&mut spec, &dir.unwrap_or_default().to_string_lossy());
+        notifies = true;
+    }
     let mut plan = plan::plan(&spec, bundle_text)?;
     let owner = rustix::process::geteuid();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
@@ -108,6 +116,8 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
             ..first_state(request, &spec, &plan, bundle_text, (owner, record))
         },
         request,
+        notifies,
+        proxy: None,
         spec: &spec,
         plan: &plan,
         rdt_plan,
@@ -309,6 +319,7 @@ fn first_state(
         cgroup,
         memory_swap: memory_swap(spec),
         own_pid_namespace: plan.namespaces.makes(NEWPID),
+        exit_status: None,
         run: request.mode != LaunchMode::Create,
         net_devices: Vec::new(),
         rdt: None,

@@ -69,11 +69,45 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
         ),
         false => None,
     };
-    let mut namespaces = Namespaces::default();
-    let mut trees = Vec::with_capacity(plan.mounts.len());
-    for (index, mount) in plan.mounts.iter().enumerate() {
+    let trees = open_each(&plan.mounts, &plan.namespaces, |tree, mount| {
         let gives_back = shared && asks_for_shared(mount);
-        let needed = all || gives_back || mount.idmap.is_some();
+        if !all && !gives_back && mount.idmap.is_none() {
+            return Ok(false);
+        }
+        if let Some(tree) = tree
+            && !gives_back
+            && !user
+        {
+            // Made here, it is a peer of the host's mount: what the container mounts
+            // in it would appear on the host. (In a user namespace the init sees to it.)
+            set_propagation(tree, plan.root.propagation)?;
+        }
+        Ok(true)
+    })?;
+    Ok((root, trees))
+}
+
+/// Makes all binds, and what is id-mapped.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_mounts(
+    mounts: &[MountPlan],
+    namespaces: &NamespacePlan,
+) -> Result<Vec<Option<OwnedFd>>, LaunchError> {
+    open_each(mounts, namespaces, |_, _| Ok(true))
+}
+
+/// Makes those that `see_to` says are needed; it is asked again once one is there.
+fn open_each(
+    mounts: &[MountPlan],
+    plan: &NamespacePlan,
+    see_to: impl Fn(Option<&OwnedFd>, &MountPlan) -> crate::sys::Result<bool>,
+) -> Result<Vec<Option<OwnedFd>>, LaunchError> {
+    let mut namespaces = Namespaces::default();
+    let mut trees = Vec::with_capacity(mounts.len());
+    for (index, mount) in mounts.iter().enumerate() {
+        let needed = see_to(None, mount).unwrap_or(true);
         let tree = match &mount.what {
             What::Bind {
                 source,
@@ -83,11 +117,7 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
             } if needed => {
                 let failed = |errno| error(format!("/mounts/{index}/source"), source, errno);
                 let tree = open_source(source, *recursive, *link).map_err(failed)?;
-                if !gives_back && !user {
-                    // Made here, it is a peer of the host's mount: what the container mounts
-                    // in it would appear on the host. (In a user namespace the init sees to it.)
-                    set_propagation(&tree, plan.root.propagation).map_err(failed)?;
-                }
+                see_to(Some(&tree), mount).map_err(failed)?;
                 Some(tree)
             }
             What::Filesystem(fs) if mount.idmap.is_some() => {
@@ -99,11 +129,11 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
             _ => None,
         };
         if let (Some(tree), Some(idmap)) = (&tree, &mount.idmap) {
-            map_ids(index, mount, tree, idmap, &mut namespaces, &plan.namespaces)?;
+            map_ids(index, mount, tree, idmap, &mut namespaces, plan)?;
         }
         trees.push(tree);
     }
-    Ok((root, trees))
+    Ok(trees)
 }
 
 fn map_ids<'a>(
@@ -166,7 +196,8 @@ fn map_ids<'a>(
     })
 }
 
-fn not_mounted(index: usize, fs: &Filesystem, errno: Errno) -> LaunchError {
+/// The words for a file system that was refused.
+pub fn not_mounted(index: usize, fs: &Filesystem, errno: Errno) -> LaunchError {
     let why = errno_text(errno.raw_os_error());
     let fstype = fs.fstype.to_string_lossy();
     let error = ConfigError::new(

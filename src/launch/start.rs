@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::describe;
 use super::hooks::{self, HookError};
+use super::{LaunchError, describe, notify};
 use crate::container::store::FIFO;
 use crate::container::{Entry, State, Status, StoreError, status};
 use crate::sys::fd::ShortLived;
@@ -34,6 +34,8 @@ pub enum StartError {
     Died,
     /// A poststart hook failed.
     Poststart(HookError),
+    /// The way to the service manager.
+    Notify(LaunchError),
 }
 
 impl fmt::Display for StartError {
@@ -54,6 +56,7 @@ impl fmt::Display for StartError {
             }
             StartError::Init(text) => f.write_str(text),
             StartError::Poststart(error) => error.fmt(f),
+            StartError::Notify(error) => error.fmt(f),
             StartError::Died => f.write_str("the container's init died before it ran the program"),
         }
     }
@@ -64,6 +67,12 @@ impl std::error::Error for StartError {}
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         StartError::Store(error)
+    }
+}
+
+impl From<LaunchError> for StartError {
+    fn from(error: LaunchError) -> Self {
+        StartError::Notify(error)
     }
 }
 
@@ -99,6 +108,7 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         rustix::fs::openat(entry.dir(), FIFO, flags, Mode::empty())
     };
     // Without a reader there is no init any more.
+    let proxy = notify::Proxy::new(entry)?;
     let go = match open(OFlags::WRONLY) {
         Err(Errno::NXIO) => return Err(StartError::Died),
         result => result.map_err(system("open the exec fifo"))?,
@@ -127,6 +137,9 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         // runtime-spec, "Lifecycle", step 9: the container is stopped.
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
         return Err(StartError::Poststart(error));
+    }
+    if let (Some(proxy), Some(pid)) = (proxy, Pid::from_raw(state.pid)) {
+        proxy.wait(pidfd.as_fd(), pid)?;
     }
     Ok(())
 }

@@ -186,6 +186,16 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
     })
 }
 
+/// Whether the container has a mount namespace of its own, which can be mounted in.
+///
+/// # Errors
+/// Namespaces that cannot be as written.
+pub fn makes_mounts(spec: &Spec<'_>) -> Result<bool, ConfigError> {
+    let absent = Linux::default();
+    let namespaces = namespaces::plan(spec.linux.as_ref().unwrap_or(&absent))?;
+    Ok(namespaces.makes(libc::CLONE_NEWNS as u64))
+}
+
 fn root(spec: &Spec<'_>, linux: &Linux<'_>, bundle: &str) -> Result<RootPlan, ConfigError> {
     let Some(root) = &spec.root else {
         return Err(ConfigError::new("/root", "there is no root file system"));

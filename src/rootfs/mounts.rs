@@ -33,6 +33,9 @@ pub struct Context<'a> {
     pub trees: &'a mut [Option<OwnedFd>],
     /// Propagation that these have to get: clones made outside this namespace belong to the host's peer groups.
     pub tree_propagation: Option<u64>,
+    /// Whether links lead a destination elsewhere inside the root. Not in a container that runs:
+    /// one of its users could lead a mount to where he has no rights.
+    pub follows_links: bool,
     /// What a cgroup mount consists of.
     pub cgroup: &'a CgroupMounts,
     /// The container's namespaces.
@@ -59,6 +62,7 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
             index,
             plan,
             root: c.root,
+            follows_links: c.follows_links,
         };
         let instead = match &plan.what {
             What::Filesystem(fs) => one.filesystem(fs, tree, c)?,
@@ -118,6 +122,7 @@ struct One<'a> {
     index: usize,
     plan: &'a MountPlan,
     root: BorrowedFd<'a>,
+    follows_links: bool,
 }
 
 impl One<'_> {
@@ -260,7 +265,12 @@ impl One<'_> {
 
     fn look_up(&self) -> Step<Option<ShortLived>> {
         let path = self.plan.destination.as_c_str();
-        let found = if self.plan.on_link {
+        let found = if !self.follows_links {
+            match self.plan.on_link {
+                true => resolve::handle_on_link_without_links(self.root, path),
+                false => resolve::handle_without_links(self.root, path),
+            }
+        } else if self.plan.on_link {
             resolve::handle_on_link(self.root, path)
                 .and_then(|target| refuse_protected(self.root, target))
         } else {
@@ -279,8 +289,12 @@ impl One<'_> {
     }
 
     fn make(&self, make: Make) -> Step<ShortLived> {
-        resolve::make_place(self.root, &self.plan.destination, make)
-            .at_index(Stage::MountTarget, self.index)
+        let path = self.plan.destination.as_c_str();
+        match self.follows_links {
+            true => resolve::make_place(self.root, path, make),
+            false => resolve::make_place_without_links(self.root, path, make),
+        }
+        .at_index(Stage::MountTarget, self.index)
     }
 
     /// A directory of the image itself, not a link to another place: labels, masks and

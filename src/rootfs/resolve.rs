@@ -66,6 +66,19 @@ pub fn handle_on_link(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
     open(root, path, OFlags::PATH | OFlags::NOFOLLOW).map(ShortLived::from)
 }
 
+/// The same, with no link on the way to it: `ELOOP` if there is one.
+///
+/// # Errors
+/// openat2(2).
+pub fn handle_on_link_without_links(root: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|&b| b == b'/').unwrap_or(0);
+    let mut buffer = [0u8; PATH_MAX];
+    let parent = handle_without_links(root, path_in(&mut buffer, &bytes[..end])?)?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&parent, last_of(path), flags, Mode::empty()).map(ShortLived::from)
+}
+
 /// A handle on a place to mount on. Links are followed, but not into a procfs: a mount
 /// there would catch what the runtime or its masks are meant to reach (CVE-2019-16884,
 /// CVE-2025-52881). What the configuration itself mounts below /proc was checked as text.
@@ -134,7 +147,7 @@ pub fn place_or_make(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<Sh
 pub fn make_place(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<ShortLived> {
     let mut path = path.to_bytes().to_vec();
     for _ in 0..MAX_LINKS {
-        match make_missing(root, &path, make)? {
+        match make_missing(root, &path, make, ResolveFlags::empty())? {
             Made::Handle(handle) => return Ok(handle),
             Made::Behind(next) => path = next,
         }
@@ -145,6 +158,21 @@ pub fn make_place(root: BorrowedFd<'_>, path: &CStr, make: Make) -> Result<Short
         }
     }
     Err(Errno::LOOP)
+}
+
+/// The same with no link on the way: `ELOOP` if there is one.
+///
+/// # Errors
+/// As [`place_or_make`].
+pub fn make_place_without_links(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    make: Make,
+) -> Result<ShortLived> {
+    match make_missing(root, path.to_bytes(), make, ResolveFlags::NO_SYMLINKS)? {
+        Made::Handle(handle) => Ok(handle),
+        Made::Behind(_) => Err(Errno::LOOP),
+    }
 }
 
 /// A handle on what is at `path`, wherever its links lead inside the root; what is missing
@@ -168,8 +196,8 @@ enum Made {
 }
 
 /// Makes the missing part of `path`, one component at a time, up to the first link.
-fn make_missing(root: BorrowedFd<'_>, path: &[u8], make: Make) -> Result<Made> {
-    let (mut parent, mut rest) = deepest_existing(root, path)?;
+fn make_missing(root: BorrowedFd<'_>, path: &[u8], make: Make, more: ResolveFlags) -> Result<Made> {
+    let (mut parent, mut rest) = deepest_existing(root, path, more)?;
     loop {
         let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
         let last = end == rest.len();
@@ -246,12 +274,16 @@ pub fn last_of(path: &CStr) -> &CStr {
 }
 
 /// The longest part of `path` that exists, and the rest.
-fn deepest_existing<'p>(root: BorrowedFd<'_>, path: &'p [u8]) -> Result<(ShortLived, &'p [u8])> {
+fn deepest_existing<'p>(
+    root: BorrowedFd<'_>,
+    path: &'p [u8],
+    more: ResolveFlags,
+) -> Result<(ShortLived, &'p [u8])> {
     let mut buffer = [0u8; PATH_MAX];
     let mut end = path.len();
     while let Some(slash) = path[..end].iter().rposition(|&b| b == b'/') {
         let prefix = path_in(&mut buffer, &path[..slash])?;
-        match open(root, prefix, OFlags::PATH | OFlags::DIRECTORY) {
+        match open_resolved(root, prefix, OFlags::PATH | OFlags::DIRECTORY, more) {
             Ok(dir) => return Ok((dir.into(), &path[slash + 1..])),
             Err(Errno::NOENT) => end = slash,
             Err(errno) => return Err(errno),

@@ -2,12 +2,14 @@
 //!
 //! Every verb parses, acts and ends within milliseconds, so freeing is a waste
 //! and musl's malloc is slow. Memory comes in chunks from the kernel and is given
-//! back only when the last block is freed or grows; verbs that live longer
-//! (`run` in the foreground, `events`) allocate nothing in their loops.
+//! back only when the last block is freed or grows; `run` in the foreground
+//! allocates nothing in its loop, and verbs that live long and allocate ask for
+//! [`reuse_memory`].
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What is mapped at a time, unless one block needs more.
 const CHUNK: usize = 256 * 1024;
@@ -17,9 +19,83 @@ pub struct Bump {
     state: UnsafeCell<State>,
 }
 
+/// How much the blocks of a verb that lives long may take up together. Address space only: the
+/// kernel gives memory to what is touched.
+const ARENA: usize = 1 << 30;
+
+/// Where the blocks lie that are used again; 0 while none are.
+static ARENA_START: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on blocks that are freed are used again, for verbs that live long. Each is as large
+/// as the next power of two.
+pub fn reuse_memory() {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: an anonymous mapping at a place of the kernel's choice.
+    let arena = unsafe { libc::mmap(null_mut(), ARENA, access, flags, -1, 0) };
+    // Without one all goes on as before.
+    if arena != libc::MAP_FAILED {
+        ARENA_START.store(arena as usize, Ordering::Relaxed);
+    }
+}
+
+/// The free blocks of the arena, by the power of two that is their size: each holds the address
+/// of the next.
+struct Arena {
+    used: usize,
+    free: [usize; usize::BITS as usize],
+}
+
+impl Arena {
+    /// The power of two that holds the block.
+    fn class(layout: Layout) -> u32 {
+        let size = layout.size().max(layout.align()).max(size_of::<usize>());
+        size.next_power_of_two().trailing_zeros()
+    }
+
+    /// # Safety
+    /// `start` is that of the arena, and the list of free blocks is sound.
+    unsafe fn alloc(&mut self, start: usize, layout: Layout) -> *mut u8 {
+        if layout.size() > ARENA || layout.align() > 4096 {
+            return null_mut();
+        }
+        let class = Self::class(layout);
+        let head = &mut self.free[class as usize];
+        if *head != 0 {
+            let block = *head as *mut u8;
+            // SAFETY: a free block of the arena holds the address of the next.
+            *head = unsafe { block.cast::<usize>().read() };
+            return block;
+        }
+        let size = 1usize << class;
+        // A block is aligned to its size, up to a page.
+        let block = self.used.next_multiple_of(size.min(4096));
+        if size > ARENA - block {
+            return null_mut();
+        }
+        self.used = block + size;
+        (start + block) as *mut u8
+    }
+
+    /// # Safety
+    /// The block is one that `alloc` gave for this layout, and nobody uses it any more.
+    unsafe fn dealloc(&mut self, block: *mut u8, layout: Layout) {
+        let head = &mut self.free[Self::class(layout) as usize];
+        // SAFETY: no block is smaller than an address or less aligned.
+        unsafe { block.cast::<usize>().write(*head) };
+        *head = block as usize;
+    }
+}
+
+/// Whether a block lies in the arena.
+fn is_in(start: usize, block: *mut u8) -> bool {
+    start != 0 && (block as usize).wrapping_sub(start) < ARENA
+}
+
 struct State {
     next: usize,
     end: usize,
+    arena: Arena,
 }
 
 // SAFETY: Corten is single-threaded by construction (DESIGN §3); the test
@@ -30,7 +106,14 @@ impl Bump {
     /// An allocator without memory yet.
     pub const fn new() -> Bump {
         Bump {
-            state: UnsafeCell::new(State { next: 0, end: 0 }),
+            state: UnsafeCell::new(State {
+                next: 0,
+                end: 0,
+                arena: Arena {
+                    used: 0,
+                    free: [0; usize::BITS as usize],
+                },
+            }),
         }
     }
 }
@@ -47,6 +130,11 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: single-threaded, and no other reference lives.
         let state = unsafe { &mut *self.state.get() };
+        let arena = ARENA_START.load(Ordering::Relaxed);
+        if arena != 0 {
+            // SAFETY: only this function and `dealloc` touch its lists.
+            return unsafe { state.arena.alloc(arena, layout) };
+        }
         let start = (state.next + layout.align() - 1) & !(layout.align() - 1);
         if state.next != 0 && layout.size() <= state.end.saturating_sub(start) {
             state.next = start + layout.size();
@@ -91,6 +179,10 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: single-threaded, and no other reference lives.
         let state = unsafe { &mut *self.state.get() };
+        if is_in(ARENA_START.load(Ordering::Relaxed), block) {
+            // SAFETY: as the caller promises; it lies in the arena, so `Arena::alloc` gave it.
+            return unsafe { state.arena.dealloc(block, layout) };
+        }
         if block as usize + layout.size() == state.next {
             state.next = block as usize;
         }
@@ -101,19 +193,28 @@ unsafe impl GlobalAlloc for Bump {
             // SAFETY: single-threaded; the reference ends before `alloc` below.
             let state = unsafe { &mut *self.state.get() };
             let start = block as usize;
-            if start + layout.size() == state.next && new_size <= state.end - start {
+            if is_in(ARENA_START.load(Ordering::Relaxed), block) {
+                let new = Layout::from_size_align(new_size, layout.align());
+                if new.is_ok_and(|new| Arena::class(new) == Arena::class(layout)) {
+                    return block;
+                }
+            } else if start + layout.size() == state.next && new_size <= state.end - start {
                 state.next = start + new_size;
                 return block;
             }
         }
-        if new_size <= layout.size() {
+        let in_arena = is_in(ARENA_START.load(Ordering::Relaxed), block);
+        if new_size <= layout.size() && !in_arena {
             return block;
         }
-        // SAFETY: a new block of the same alignment, and the old one's bytes fit.
+        // SAFETY: a new block of the same alignment, and as much of the old one as fits.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
             if !new.is_null() {
-                new.copy_from_nonoverlapping(block, layout.size());
+                new.copy_from_nonoverlapping(block, layout.size().min(new_size));
+                if in_arena {
+                    self.dealloc(block, layout);
+                }
             }
             new
         }

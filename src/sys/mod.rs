@@ -12,6 +12,7 @@ pub mod fd;
 pub mod mount;
 pub mod pidfd;
 pub mod process;
+pub mod regex;
 pub mod spawn;
 pub mod stub;
 

@@ -19,6 +19,7 @@ mod exec_streams;
 mod foreground;
 mod hook_details;
 mod hooks;
+mod hotplug;
 mod inheritance;
 mod killed;
 mod labels;
@@ -33,6 +34,7 @@ mod mounts_options;
 mod mounts_tmpfs;
 mod namespaces;
 mod net_devices;
+mod notify;
 mod old_kernel;
 mod output;
 mod pause;
@@ -45,7 +47,10 @@ mod scheduling;
 mod seccomp;
 mod seccomp_actions;
 mod security;
+mod several;
 mod terminal;
+mod wait;
+mod watch;
 
 use crate::suite::Test;
 
@@ -106,4 +111,9 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     ps::TESTS,
+    hotplug::TESTS,
+    notify::TESTS,
+    several::TESTS,
+    wait::TESTS,
+    watch::TESTS,
 ];

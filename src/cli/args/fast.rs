@@ -119,6 +119,7 @@ fn kill(words: Words<'_>) -> Option<Kill> {
             None => Default::default(),
         },
         all,
+        regex: false,
     };
     ids.next().is_none().then_some(kill)
 }
@@ -129,6 +130,7 @@ fn delete(words: Words<'_>) -> Option<Delete> {
     Some(Delete {
         ids: ids(words, on)?,
         force,
+        regex: false,
     })
 }
 

@@ -56,6 +56,12 @@ pub fn ids() -> Arg {
     id().num_args(1..).help("Names of the containers")
 }
 
+/// `--regex`.
+pub fn regex() -> Arg {
+    let help = "The name is a regular expression (POSIX, extended): all whose name matches";
+    switch("regex", help).short('r')
+}
+
 /// Whether a [`switch`] is on.
 pub fn is_on(matches: &ArgMatches, name: &str) -> bool {
     matches.get_one::<bool>(name).copied().unwrap_or(false)

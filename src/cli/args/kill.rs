@@ -7,8 +7,10 @@ use super::{Definition, Signal, Verb, flag};
 /// Arguments of `corten kill`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Kill {
-    /// The container.
+    /// The container; with `--regex` what the names of several match.
     pub id: String,
+    /// `--regex`: the name is a regular expression.
+    pub regex: bool,
     /// The signal; SIGTERM by default.
     pub signal: Signal,
     /// `--all`: send it to every process of the container.
@@ -21,11 +23,12 @@ pub(super) const DEFINITION: Definition = Definition {
         command
             .about("Send a signal to a container")
             .arg(flag::switch("all", "Send it to all processes of the container").short('a'))
+            .arg(flag::regex())
             .arg(flag::id())
             .arg(
                 Arg::new("signal")
                     .value_name("SIGNAL")
-                    .help("Name with or without SIG, or number [default: TERM]")
+                    .help("Name with or without SIG (also RTMIN+N, RTMAX-N), or number [default: TERM]")
                     .allow_negative_numbers(true)
                     .value_parser(str::parse::<Signal>),
             )
@@ -34,6 +37,7 @@ pub(super) const DEFINITION: Definition = Definition {
     read: |mut matches| {
         Verb::Kill(Kill {
             id: flag::take_id(&mut matches),
+            regex: flag::is_on(&matches, "regex"),
             signal: matches.remove_one("signal").unwrap_or_default(),
             all: flag::is_on(&matches, "all"),
         })

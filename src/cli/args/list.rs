@@ -50,7 +50,7 @@ pub(super) fn format() -> Arg {
         .value_parser(parse_format)
 }
 
-fn parse_format(word: &str) -> Result<ListFormat, &'static str> {
+pub(super) fn parse_format(word: &str) -> Result<ListFormat, &'static str> {
     match word {
         "table" => Ok(ListFormat::Table),
         "json" => Ok(ListFormat::Json),

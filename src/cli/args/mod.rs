@@ -21,6 +21,7 @@ mod global;
 mod go_style;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod resume;
@@ -31,6 +32,8 @@ mod spec;
 mod start;
 mod state;
 mod update;
+mod wait;
+mod watch;
 
 #[cfg(test)]
 mod agreement;
@@ -49,6 +52,7 @@ pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
 pub use kill::Kill;
 pub use list::{List, ListFormat};
+pub use mounts::{Mounts, MountsAction};
 pub use pause::Pause;
 pub use ps::Ps;
 pub use resume::Resume;
@@ -58,6 +62,8 @@ pub use spec::Spec;
 pub use start::Start;
 pub use state::State;
 pub use update::Update;
+pub use wait::{Awaited, Wait};
+pub use watch::Watch;
 
 /// The newest runtime-spec that is implemented; `--version` prints it.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -100,6 +106,12 @@ pub enum Verb {
     Update(Box<Update>),
     /// Prints what a container uses and that it ran out of memory.
     Events(Events),
+    /// Adds mounts to a container, or removes them.
+    Mounts(Mounts),
+    /// Waits for the end of containers.
+    Wait(Wait),
+    /// Prints the changes of containers' states.
+    Watch(Watch),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -163,7 +175,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 15] = [
+static VERBS: [Definition; 18] = [
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -175,6 +187,9 @@ static VERBS: [Definition; 15] = [
     resume::DEFINITION,
     update::DEFINITION,
     events::DEFINITION,
+    mounts::DEFINITION,
+    wait::DEFINITION,
+    watch::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,

@@ -113,6 +113,7 @@ fn two_dashes_end_the_flags() {
         Verb::Delete(Delete {
             ids: vec!["-web".into()],
             force: true
+            regex: false,
         })
     );
     assert_eq!(

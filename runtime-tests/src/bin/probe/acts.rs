@@ -262,3 +262,24 @@ pub fn threads() -> io::Result<()> {
     println!("{}", json!({"threads": count}));
     Ok(())
 }
+
+/// `notify TEXT...`: sends each text to the socket in $NOTIFY_SOCKET, as sd_notify(3) does, with
+/// `\\n` for a line's end and `xN` for N kilobytes; prints `sent` or the errno for each, then waits
+/// to be killed.
+pub fn notify(args: &[&str]) -> io::Result<()> {
+    let path = std::env::var("NOTIFY_SOCKET").map_err(io::Error::other)?;
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    for text in args {
+        let kilobytes = text.strip_prefix('x').and_then(|n| n.parse::<usize>().ok());
+        let message = match kilobytes {
+            Some(count) => "x".repeat(count * 1024) + "\nREADY=1",
+            None => text.replace("\\n", "\n"),
+        };
+        match socket.send_to(message.as_bytes(), &path) {
+            Ok(_) => println!("sent"),
+            Err(error) => println!("errno {}", error.raw_os_error().unwrap_or(0)),
+        }
+    }
+    io::stdout().flush()?;
+    raw::pause()
+}

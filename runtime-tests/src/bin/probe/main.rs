@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         "eat" => acts::eat(rest),
         "fork" => acts::fork(rest),
         "orphan" => acts::orphan(rest),
+        "notify" => acts::notify(rest),
         "winsize" => acts::winsize(rest),
         "thread-syscall" => acts::thread_syscall(rest),
         "agent" => acts::agent(rest),
