@@ -1,11 +1,13 @@
 //! The command line: what `src/main.rs` calls. One file per verb, thin:
 //! arguments in, a call to the library, output out.
 pub mod args;
+mod check;
 mod context;
 mod create;
 mod delete;
 mod exec;
 pub mod features;
+mod info;
 mod kill;
 mod list;
 pub mod log;
@@ -74,6 +76,8 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Resume(args) => resume::resume(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
+        Verb::Check(args) => return check::check(global, &args),
+        Verb::Info(args) => info::info(&args)?,
     }
     Ok(0)
 }

@@ -20,6 +20,7 @@ mod properties;
 pub mod spec;
 pub mod sysctl;
 mod text;
+mod unknown;
 
 pub use check::{check, check_process};
 pub use error::{
@@ -28,3 +29,4 @@ pub use error::{
 pub use load::{MAX_SIZE, parse, parse_process, read};
 pub use place::Place;
 pub use spec::{Process, Spec};
+pub use unknown::unknown_members;

@@ -28,7 +28,7 @@ pub mod exec;
 pub mod foreground;
 pub mod hooks;
 mod idmaps;
-mod ids;
+pub mod ids;
 mod init;
 mod joiner;
 mod namespaces;

@@ -7,6 +7,7 @@ mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
+mod check;
 mod cve;
 mod devices;
 mod engines;
@@ -19,6 +20,7 @@ mod exec_streams;
 mod foreground;
 mod hook_details;
 mod hooks;
+mod info;
 mod inheritance;
 mod killed;
 mod labels;
@@ -106,4 +108,6 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     ps::TESTS,
+    check::TESTS,
+    info::TESTS,
 ];
