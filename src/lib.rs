@@ -7,6 +7,8 @@ pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod container;
+pub mod examine;
+pub mod host;
 pub mod launch;
 pub mod network;
 pub mod plan;

@@ -42,7 +42,7 @@ const MORE: &str = "bind rbind ro rw rro nosuid nodev noexec tmpcopyup idmap rid
 fn words() -> &'static Words {
     static WORDS: OnceLock<Words> = OnceLock::new();
     WORDS.get_or_init(|| {
-        let properties = include_str!("../../src/config/fixtures/properties.txt");
+        let properties = include_str!("../../src/config/properties.txt");
         let mut members: Vec<String> = properties
             .split(['\n', '.', '[', ']', '*'])
             .filter(|name| !name.is_empty())

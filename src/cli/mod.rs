@@ -1,12 +1,14 @@
 //! The command line: what `src/main.rs` calls. One file per verb, thin:
 //! arguments in, a call to the library, output out.
 pub mod args;
+mod check;
 mod context;
 mod create;
 mod delete;
 mod events;
 mod exec;
 pub mod features;
+mod info;
 mod kill;
 mod list;
 pub mod log;
@@ -85,6 +87,8 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Watch(args) => watch::watch(global, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => features::print()?,
+        Verb::Check(args) => return check::check(global, &args),
+        Verb::Info(args) => info::info(&args)?,
     }
     Ok(0)
 }

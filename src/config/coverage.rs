@@ -173,7 +173,7 @@ fn unit_tests() -> BTreeSet<String> {
 
 #[test]
 fn the_schema_has_the_properties_that_the_parser_is_tried_with() {
-    let listed: BTreeSet<String> = include_str!("fixtures/properties.txt")
+    let listed: BTreeSet<String> = include_str!("properties.txt")
         .lines()
         .map(str::to_owned)
         .collect();

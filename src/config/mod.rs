@@ -20,6 +20,7 @@ mod properties;
 pub mod spec;
 pub mod sysctl;
 mod text;
+mod unknown;
 
 pub use check::{check, check_mounts, check_process, check_update};
 pub use error::{
@@ -28,3 +29,4 @@ pub use error::{
 pub use load::{MAX_SIZE, parse, parse_mounts, parse_process, parse_resources, read};
 pub use place::Place;
 pub use spec::{Process, Spec};
+pub use unknown::unknown_members;

@@ -17,6 +17,17 @@ const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 /// without one the kernel lets him make nothing of a container. As crun does it, the
 /// user himself becomes the process's user, and /etc/subuid and /etc/subgid give the rest.
 pub fn add_user_namespace(plan: &mut Plan) {
+    let ranges = plan_user_namespace(plan);
+    log::info!(
+        "/linux/namespaces: a user other than root needs a user namespace: one is added, \
+         with user {} as {} and {ranges} range(s) of /etc/subuid",
+        geteuid().as_raw(),
+        plan.process.uid,
+    );
+}
+
+/// The same without a word; gives the number of ranges of /etc/subuid.
+pub fn plan_user_namespace(plan: &mut Plan) -> usize {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let (uids, gids) = (
         ranges_of("/etc/subuid", uid),
@@ -32,16 +43,11 @@ pub fn add_user_namespace(plan: &mut Plan) {
         default_map(process.0, uid, &[]),
         default_map(process.1, gid, &[]),
     ));
-    log::info!(
-        "/linux/namespaces: a user other than root needs a user namespace: one is added, \
-         with user {uid} as {} and {} range(s) of /etc/subuid",
-        process.0,
-        uids.len()
-    );
+    uids.len()
 }
 
 /// The ranges that a file such as /etc/subuid (subuid(5)) gives to a user: first id and count.
-fn ranges_of(file: &str, uid: u32) -> Vec<(u32, u32)> {
+pub fn ranges_of(file: &str, uid: u32) -> Vec<(u32, u32)> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     parse_ranges(&text, uid, name_of(&passwd, uid))

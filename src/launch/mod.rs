@@ -29,7 +29,7 @@ pub mod foreground;
 pub mod hooks;
 pub mod hotplug;
 mod idmaps;
-mod ids;
+pub mod ids;
 mod init;
 mod joiner;
 mod namespaces;

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod fd;
 pub mod mount;
 pub mod pidfd;
+pub mod probe;
 pub mod process;
 pub mod regex;
 pub mod spawn;

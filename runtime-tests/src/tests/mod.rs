@@ -7,6 +7,7 @@ mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
+mod check;
 mod cve;
 mod devices;
 mod engines;
@@ -20,6 +21,7 @@ mod foreground;
 mod hook_details;
 mod hooks;
 mod hotplug;
+mod info;
 mod inheritance;
 mod killed;
 mod labels;
@@ -116,4 +118,6 @@ pub const ALL: &[&[Test]] = &[
     several::TESTS,
     wait::TESTS,
     watch::TESTS,
+    check::TESTS,
+    info::TESTS,
 ];

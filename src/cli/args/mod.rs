@@ -8,6 +8,7 @@
 //! (docs/decisions/0001-clap-fast-path.md). A new verb is one file here with
 //! its struct and its [`Definition`], one line in [`VERBS`], one in [`Verb`].
 
+mod check;
 mod create;
 mod delete;
 mod duration;
@@ -19,6 +20,7 @@ mod features;
 mod flag;
 mod global;
 mod go_style;
+mod info;
 mod kill;
 mod list;
 mod mounts;
@@ -45,11 +47,13 @@ use std::fmt;
 
 use clap::{ArgMatches, Command};
 
+pub use check::Check;
 pub use create::Create;
 pub use delete::Delete;
 pub use events::Events;
 pub use exec::Exec;
 pub use global::{CgroupManager, Global, LogFormat, Rootless};
+pub use info::Info;
 pub use kill::Kill;
 pub use list::{List, ListFormat};
 pub use mounts::{Mounts, MountsAction};
@@ -116,6 +120,10 @@ pub enum Verb {
     Spec(Spec),
     /// Prints what this runtime implements.
     Features,
+    /// Says what is wrong with a bundle.
+    Check(Check),
+    /// Says what the host has.
+    Info(Info),
 }
 
 /// Why there is nothing to run. `Display` gives the text to print.
@@ -175,7 +183,7 @@ impl Definition {
 }
 
 /// The verbs in the order of the help text.
-static VERBS: [Definition; 18] = [
+static VERBS: &[Definition] = &[
     create::DEFINITION,
     start::DEFINITION,
     run::DEFINITION,
@@ -194,6 +202,8 @@ static VERBS: [Definition; 18] = [
     delete::DEFINITION,
     spec::DEFINITION,
     features::DEFINITION,
+    check::DEFINITION,
+    info::DEFINITION,
 ];
 
 /// Understands a command line; `argv` begins with the program's name.
@@ -261,8 +271,13 @@ fn parse_verb(name: &OsStr, args: &[OsString]) -> Result<Verb, Stop> {
     })
 }
 
+/// Second names of verbs; clap's aliases are these, for help.
+const ALIASES: [(&str, &str); 1] = [("doctor", "info")];
+
 fn definition(name: &OsStr) -> Result<&'static Definition, Stop> {
-    VERBS.iter().find(|verb| name == verb.name).ok_or_else(|| {
+    let alias = ALIASES.iter().find(|(alias, _)| name == *alias);
+    let own = alias.map_or(name, |(_, verb)| OsStr::new(verb));
+    VERBS.iter().find(|verb| own == verb.name).ok_or_else(|| {
         let by_clap = command().no_binary_name(true).try_get_matches_from([name]);
         let hint = by_clap
             .err()

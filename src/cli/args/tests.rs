@@ -209,7 +209,7 @@ fn a_wrong_command_line_still_says_where_the_log_is() {
 
 #[test]
 fn every_verb_s_help_has_an_example() {
-    for verb in &VERBS {
+    for verb in VERBS {
         for line in [
             format!("{} --help", verb.name),
             format!("{} -h", verb.name),
@@ -231,7 +231,7 @@ fn help_of_the_program_names_every_verb() {
     let help = shown("--help");
     assert_eq!(help, shown(""));
     assert_eq!(help, shown("help"));
-    for verb in &VERBS {
+    for verb in VERBS {
         assert!(help.contains(&format!("\n  {} ", verb.name)), "{help}");
     }
 }

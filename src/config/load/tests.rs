@@ -191,7 +191,7 @@ fn strings_without_escapes_are_borrowed_and_unknown_members_ignored() {
 
 /// Every property of the schema (runtime-spec 1.3.0) that Linux has, one a
 /// line, with `[]` for the elements of an array and `*` for any member.
-const PROPERTIES: &str = include_str!("../fixtures/properties.txt");
+const PROPERTIES: &str = include_str!("../properties.txt");
 
 /// A configuration that holds nothing but `leaf` at `property`, and the
 /// pointer to it.

@@ -1,0 +1,68 @@
+//! `info`: the host.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::args::Info;
+use super::print;
+use crate::config::printable;
+use crate::host::{self, Fact, Verdict};
+
+/// Prints what the host has, with a verdict on each fact.
+///
+/// # Errors
+/// write(2).
+pub fn info(args: &Info) -> Result<()> {
+    let facts = host::facts();
+    match args.json {
+        true => print::line(&as_json(&facts)?),
+        false => print::text(&as_text(&facts)),
+    }
+}
+
+fn as_text(facts: &[Fact]) -> String {
+    let mut text = format!("corten {}\n", env!("CARGO_PKG_VERSION"));
+    if let Some(commit) = option_env!("CORTEN_COMMIT") {
+        text += &format!("commit {commit}\n");
+    }
+    let mut group = "";
+    for fact in facts {
+        if group != fact.group {
+            group = fact.group;
+            text += &format!("\n{group}\n");
+        }
+        let value = printable(&fact.value);
+        text += &format!("  {:<8}{}: {value}\n", fact.verdict.word(), fact.name);
+        if !fact.advice.is_empty() {
+            text += &format!("          {}\n", fact.advice);
+        }
+    }
+    let count = |verdict| facts.iter().filter(|fact| fact.verdict == verdict).count();
+    text + &format!(
+        "\n{} ok, {} warnings, {} missing\n",
+        count(Verdict::Ok),
+        count(Verdict::Warn),
+        count(Verdict::Missing)
+    )
+}
+
+fn as_json(facts: &[Fact]) -> Result<String> {
+    let facts: Vec<Value> = facts
+        .iter()
+        .map(|fact| {
+            json!({
+                "group": fact.group,
+                "name": fact.name,
+                "value": fact.value,
+                "verdict": fact.verdict.word(),
+                "advice": fact.advice,
+            })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": option_env!("CORTEN_COMMIT"),
+        "spec": super::args::SPEC_VERSION,
+        "facts": facts,
+    }))?)
+}
