@@ -60,6 +60,7 @@ mod tests {
             host: host.to_owned(),
             inside: inside.to_owned(),
             hardware: Vec::new(),
+            index: 0,
             up: false,
             addresses: Vec::new(),
         }

@@ -112,7 +112,7 @@ fn two_dashes_end_the_flags() {
         verb("delete -f -- -web"),
         Verb::Delete(Delete {
             ids: vec!["-web".into()],
-            force: true
+            force: true,
             regex: false,
         })
     );
