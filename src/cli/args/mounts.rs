@@ -45,7 +45,7 @@ pub(super) const DEFINITION: Definition = Definition {
             .arg(
                 Arg::new("file")
                     .value_name("FILE")
-                    .help("JSON with \"mounts\" as in config.json, '-' for stdin; remove takes their destinations")
+                    .help("JSON with \"mounts\" as in config.json, '-' for stdin; remove: destinations")
                     .required(true)
                     .value_parser(ValueParser::os_string()),
             )

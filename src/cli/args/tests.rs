@@ -191,9 +191,9 @@ fn wrong_usage_is_one_line_with_runc_s_exit_code() {
         assert_eq!(wrong(line), (message.to_owned(), 1));
     }
     assert_eq!(
-        wrong("bogus"),
+        wrong("frobnicate"),
         (
-            "unknown command \"bogus\" (see 'corten --help')".to_owned(),
+            "unknown command \"frobnicate\" (see 'corten --help')".to_owned(),
             3
         )
     );
