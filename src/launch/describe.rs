@@ -72,7 +72,7 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         | Stage::MountProc
         | Stage::MountLink
         | Stage::Remount
-        | Stage::MountCopyUp => mount(stage, index, plan, message.value),
+        | Stage::MountCopyUp => mount(stage, index, plan, message.value, &detail),
         Stage::Rootfs => format!(
             "/root/path: cannot {what} {}: {why}",
             plan.root.path.to_string_lossy()
@@ -240,7 +240,7 @@ fn path_at(paths: &[std::ffi::CString], index: usize) -> String {
         .unwrap_or_default()
 }
 
-fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
+fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32, said: &str) -> String {
     let why = errno_text(errno);
     let Some(mount) = plan.mounts.get(index) else {
         return why;
@@ -306,6 +306,9 @@ fn mount(stage: Stage, index: usize, plan: &Plan, errno: i32) -> String {
             format!("/mounts/{index}/destination: cannot make the link {destination}: {why}{hint}")
         }
         _ => {
+            if !said.is_empty() {
+                return format!("/mounts/{index}: cannot mount {what} on {destination}: {why} ({said})");
+            }
             let hint = match errno {
                 libc::ENODEV => " (the kernel knows no such file system)",
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",

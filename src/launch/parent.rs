@@ -238,6 +238,8 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
     }
 }
 
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
 /// What a mount of type `cgroup` is made of here.
 pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
     let c_string = |text: String| plan::path::c_string(text);
@@ -258,11 +260,16 @@ pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> Cg
     if !own_namespace && !own_cgroup {
         return CgroupMounts::Hidden;
     }
+    let sets = &plan.process.capabilities;
+    let may_remount = (sets.bounding | sets.permitted) & CAP_SYS_ADMIN != 0
+        || plan.namespaces.has(libc::CLONE_NEWUSER as u64);
+    let binds = !own_namespace || own_cgroup && !may_remount;
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {
             data: c_string(mount_data(&hierarchy.controllers)),
-            bind: (!own_namespace).then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
+            directory: binds.then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
+            has_namespace: own_namespace,
             links: if name.contains(',') {
                 name.split(',').map(plan::path::c_string).collect()
             } else {
