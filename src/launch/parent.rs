@@ -18,7 +18,7 @@ use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
-use crate::sys::process::close_on_exec_from;
+use crate::sys::process::{close_on_exec_from, own_pid, user_at_start};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -62,7 +62,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
     let mut plan = plan::plan(&spec, bundle_text)?;
-    let owner = rustix::process::geteuid();
+    let owner = user_at_start();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
         ids::add_user_namespace(&mut plan);
     }
@@ -301,7 +301,7 @@ fn first_state(
         id: request.id.to_string(),
         pid: 0,
         start_time: 0,
-        creator: rustix::process::getpid().as_raw_nonzero().get(),
+        creator: own_pid(),
         bundle: bundle.to_owned(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),

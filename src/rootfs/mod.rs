@@ -27,6 +27,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::CWD;
+use rustix::mount::UnmountFlags;
 
 use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
@@ -55,8 +56,13 @@ pub fn open_root(
             tree::attach(&tree, CWD, &place).at(Stage::Rootfs)?;
             // A clone made outside this namespace still belongs to the host's peer groups.
             set_propagation(&tree, propagation).at(Stage::Propagation)?;
-            // Nor would the kernel attach anything to it while it is detached.
-            (clone_tree(&tree, true).at(Stage::Rootfs)?, place)
+            // Nor would the kernel attach anything to it while it is detached: a clone's clone
+            // is of this namespace. The first goes, else it would lie over the old root, and
+            // be what is detached in the place of that after the pivot.
+            let root = clone_tree(&tree, true).at(Stage::Rootfs)?;
+            rustix::process::fchdir(&tree).at(Stage::Rootfs)?;
+            rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Rootfs)?;
+            (root, place)
         }
         None => {
             // Links are followed, and it has to be a directory.
