@@ -144,6 +144,10 @@ impl Attempt<'_> {
                 .doing("rename the exec fifo of", &self.request.id)?;
         }
         self.entry.release_devices(&self.state);
+        if !self.state.run {
+            // The runtime ends now.
+            drop(ShortLived::from(channel));
+        }
         Ok(console)
     }
 

@@ -74,7 +74,7 @@ pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&
         | Stage::Remount
         | Stage::MountCopyUp => {
             let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
-            mount(stage, index, (&plan.mounts, user), message.value)
+            mount(stage, index, (&plan.mounts, user), message.value, &detail)
         }
         Stage::Rootfs => format!(
             "/root/path: cannot {what} {}: {why}",
@@ -257,12 +257,14 @@ fn path_at(paths: &[std::ffi::CString], index: usize) -> String {
         .unwrap_or_default()
 }
 
-/// The words for one of `mounts` that failed; `user` is whether there is a user namespace.
+/// The words for one of `mounts` that failed; `user` is whether there is a user namespace, `said`
+/// what the kernel wrote into the log of the file system's context.
 pub fn mount(
     stage: Stage,
     index: usize,
     (mounts, user): (&[MountPlan], bool),
     errno: i32,
+    said: &str,
 ) -> String {
     let why = errno_text(errno);
     let Some(mount) = mounts.get(index) else {
@@ -328,6 +330,11 @@ pub fn mount(
             format!("/mounts/{index}/destination: cannot make the link {destination}: {why}{hint}")
         }
         _ => {
+            if !said.is_empty() {
+                return format!(
+                    "/mounts/{index}: cannot mount {what} on {destination}: {why} ({said})"
+                );
+            }
             let hint = match errno {
                 libc::ENODEV => " (the kernel knows no such file system)",
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",

@@ -25,8 +25,9 @@ use crate::plan::mounts::{self, MountPlan, SourceLink, What};
 use crate::plan::namespaces::{Join, NamespacePlan};
 use crate::plan::path::{c_string, clean};
 use crate::plan::{CgroupMounts, process};
-use crate::rootfs::mounts::{Context, make};
-use crate::rootfs::{Procfs, filesystem, resolve};
+use crate::rootfs::filesystem::{self, Maker};
+use crate::rootfs::mounts::{Context, Own, make};
+use crate::rootfs::{Procfs, detached, resolve};
 use crate::sys::mount::change_root_propagation;
 use crate::sys::pidfd::send_signal;
 use crate::sys::process::{setns, unshare_namespaces};
@@ -85,7 +86,8 @@ impl Target<'_> {
         };
         for (index, plan) in plans.iter().enumerate() {
             if let (What::Filesystem(fs), None) = (&plan.what, &trees[index]) {
-                let mount = filesystem::detached(fs, None, fs.inherits_mode || fs.copy_up);
+                let mount =
+                    filesystem::detached(fs, None, fs.inherits_mode || fs.copy_up, Maker::Runtime);
                 let mount = mount.map_err(|errno| sources::not_mounted(index, fs, errno))?;
                 trees[index] = Some(mount);
             }
@@ -102,7 +104,11 @@ impl Target<'_> {
                 let user = namespaces.has(NEWUSER);
                 let text = match Errno::from_raw_os_error(failure.errno) {
                     Errno::LOOP => links_refused(index, &plan.destination.to_string_lossy()),
-                    _ => describe::mount(failure.stage, index, (&plans, user), failure.errno),
+                    _ => {
+                        let said = detached::said();
+                        let said = String::from_utf8_lossy(&said);
+                        describe::mount(failure.stage, index, (&plans, user), failure.errno, &said)
+                    }
                 };
                 return Err(LaunchError::Init(text));
             }
@@ -269,6 +275,8 @@ fn attach(
         namespaces,
         mounts_cgroups: false,
         instead: Vec::new(),
+        own: Own::default(),
+        proc_is_own: false,
     };
     make(
         std::slice::from_ref(plan),

@@ -19,7 +19,7 @@ use crate::plan::namespaces::{CLONE_NEWTIME, same_map};
 use crate::plan::process::ProcessPlan;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::fallback::Instead;
-use crate::rootfs::{self, Procfs, resolve};
+use crate::rootfs::{self, Procfs, resolve, tree};
 use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
@@ -298,7 +298,6 @@ impl Init<'_> {
             root_plan.propagation,
             self.root_tree.take(),
         )?;
-        let root = root.as_fd();
         // Modes are meant as they are written.
         rustix::process::umask(Mode::empty());
         // Else what the container mounts in a volume would appear on the host.
@@ -315,8 +314,11 @@ impl Init<'_> {
                 .iter()
                 .any(|mount| mount.destination.as_c_str() == c"sys/fs/cgroup"),
             instead: Vec::new(),
+            own: rootfs::mounts::Own::default(),
+            proc_is_own: false,
         };
         rootfs::mounts::make(&plan.mounts, &mut context, procfs)?;
+        let (proc_is_own, own) = (context.proc_is_own, std::mem::take(&mut context.own));
         for (index, instead) in std::mem::take(&mut context.instead) {
             self.tell_instead(Stage::Mount, index, instead)?;
         }
@@ -325,7 +327,7 @@ impl Init<'_> {
         }
         if plan.setup_dev {
             let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
-            if rootfs::dev::make(root, &plan.devices, user)? && !user {
+            if rootfs::dev::make(root, own.at(c"dev"), &plan.devices, user)? && !user {
                 self.tell_instead(Stage::Device, 0, Instead::HostDevice)?;
             }
         }
@@ -336,9 +338,16 @@ impl Init<'_> {
             self.make_terminal(root, lead).at(Stage::Console)?;
         }
         self.open_procfs_for_labels(procfs)?;
+        let hooked = self.waits_for_hooks || !self.create_container.is_empty();
+        if hooked {
+            // They may look at the container's tree, and mount in it.
+            tree::show().at(Stage::Rootfs)?;
+        }
         self.before_pivot(Some(root))?;
-        rootfs::masks::make_readonly(root, &plan.readonly_paths)?;
-        rootfs::masks::mask(root, &plan.masked_paths)?;
+        // Hooks may have mounted something over it.
+        let own_proc = procfs.made().filter(|_| proc_is_own && !hooked);
+        rootfs::masks::make_readonly(root, own_proc, &plan.readonly_paths)?;
+        rootfs::masks::mask(root, own_proc, &plan.masked_paths)?;
         if root_plan.readonly {
             // The working directory may still have to be made, as runc does.
             let cwd = relative(&plan.process.cwd);
@@ -348,6 +357,7 @@ impl Init<'_> {
             rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY)
                 .at(Stage::RootReadonly)?;
         }
+        tree::show().at(Stage::Rootfs)?;
         if self.no_pivot {
             rootfs::move_root(root)?
         } else {
@@ -392,10 +402,7 @@ impl Init<'_> {
             // The sentence is made here: it holds what the hook said.
             let mut message =
                 Message::new(abi::TAG_FAILED, Stage::CreateContainerHook as u32, 0, 0);
-            let text = error.to_string();
-            let length = text.len().min(abi::DETAIL_MAX);
-            message.detail[..length].copy_from_slice(&text.as_bytes()[..length]);
-            message.len = length as u32;
+            message.tell(error.to_string().as_bytes());
             let _ = stub::send(self.channel.as_fd(), &message);
             exit_now(255);
         }

@@ -20,7 +20,7 @@ use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
-use crate::sys::process::close_on_exec_from;
+use crate::sys::process::{close_on_exec_from, own_pid, user_at_start};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -70,7 +70,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         notifies = true;
     }
     let mut plan = plan::plan(&spec, bundle_text)?;
-    let owner = rustix::process::geteuid();
+    let owner = user_at_start();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
         ids::add_user_namespace(&mut plan);
     }
@@ -248,6 +248,8 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
     }
 }
 
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
 /// What a mount of type `cgroup` is made of here.
 pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
     let c_string = |text: String| plan::path::c_string(text);
@@ -268,11 +270,16 @@ pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> Cg
     if !own_namespace && !own_cgroup {
         return CgroupMounts::Hidden;
     }
+    let sets = &plan.process.capabilities;
+    let may_remount = (sets.bounding | sets.permitted) & CAP_SYS_ADMIN != 0
+        || plan.namespaces.has(libc::CLONE_NEWUSER as u64);
+    let binds = !own_namespace || own_cgroup && !may_remount;
     let mount = |hierarchy: &plan::cgroup::Hierarchy| {
         let name = &hierarchy.directory;
         V1Mount {
             data: c_string(mount_data(&hierarchy.controllers)),
-            bind: (!own_namespace).then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
+            directory: binds.then(|| c_string(format!("{root}/{name}/{}", cgroup.path))),
+            has_namespace: own_namespace,
             links: if name.contains(',') {
                 name.split(',').map(plan::path::c_string).collect()
             } else {
@@ -310,7 +317,7 @@ fn first_state(
         id: request.id.to_string(),
         pid: 0,
         start_time: 0,
-        creator: rustix::process::getpid().as_raw_nonzero().get(),
+        creator: own_pid(),
         bundle: bundle.to_owned(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),

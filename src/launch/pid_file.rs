@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
+
 use super::{Doing, LaunchError};
-use crate::sys::Errno;
+use crate::sys::fd::ShortLived;
 
 /// Writes the pid to a file beside the wanted one and renames it.
 ///
@@ -14,11 +16,15 @@ pub fn write(path: &Path, pid: i32) -> Result<(), LaunchError> {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{pid}"));
     let new = path.with_file_name(name);
-    std::fs::write(&new, pid.to_string())
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|error| {
+    let write = || {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let file = ShortLived::from(openat(CWD, &new, flags, Mode::from_raw_mode(0o666))?);
+        rustix::io::write(&file, pid.to_string().as_bytes())?;
+        renameat(CWD, &new, CWD, path)
+    };
+    write()
+        .inspect_err(|_| {
             let _ = std::fs::remove_file(&new);
-            Errno::from_io_error(&error).unwrap_or(Errno::IO)
         })
         .doing("write the pid file", path.display())
 }

@@ -11,7 +11,7 @@ use rustix::io::FdFlags;
 use super::tty;
 use crate::plan::process::ProcessPlan;
 use crate::plan::scheduling::SchedulingPlan;
-use crate::rootfs::resolve;
+use crate::rootfs::{detached, resolve};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::{
     PointerArray, execveat, set_io_priority, set_memory_policy, set_personality,
@@ -179,7 +179,10 @@ impl<'a> Program<'a> {
 /// Tells the runtime that a step failed, and ends.
 pub fn fail(channel: impl AsFd, failure: &Failure) -> ! {
     let stage = failure.stage as u32;
-    let message = Message::new(abi::TAG_FAILED, stage, failure.index, failure.errno);
+    let mut message = Message::new(abi::TAG_FAILED, stage, failure.index, failure.errno);
+    if failure.stage == Stage::Mount {
+        message.tell(&detached::said());
+    }
     let _ = stub::send(channel.as_fd(), &message);
     crate::sys::process::exit_now(255)
 }

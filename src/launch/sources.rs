@@ -15,7 +15,8 @@ use crate::plan::Plan;
 use crate::plan::idmap::IdMap;
 use crate::plan::mounts::{Filesystem, MountPlan, What};
 use crate::plan::namespaces::NamespacePlan;
-use crate::rootfs::filesystem;
+use crate::rootfs::detached;
+use crate::rootfs::filesystem::{self, Maker};
 use crate::rootfs::mounts::{open_source, open_tree, set_propagation};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{Errno, errno_text};
@@ -123,7 +124,7 @@ fn open_each(
             What::Filesystem(fs) if mount.idmap.is_some() => {
                 // The init gives it the mode of its directory, or fills it.
                 let unfinished = fs.inherits_mode || fs.copy_up;
-                let mount = filesystem::detached(fs, None, unfinished);
+                let mount = filesystem::detached(fs, None, unfinished, Maker::Runtime);
                 Some(mount.map_err(|errno| not_mounted(index, fs, errno))?)
             }
             _ => None,
@@ -204,9 +205,11 @@ pub fn not_mounted(index: usize, fs: &Filesystem, errno: Errno) -> LaunchError {
         format!("/mounts/{index}"),
         format!("cannot mount {fstype}: {why}"),
     );
+    let said = detached::said();
     LaunchError::Config(match errno {
-        Errno::INVAL if filesystem::has_long_value(fs) => {
-            error.with_hint("options of an id-mapped file system have at most 255 bytes each")
+        _ if !said.is_empty() => error.with_hint(String::from_utf8_lossy(&said)),
+        Errno::INVAL if filesystem::needs_mount(fs) => {
+            error.with_hint("options of an id-mapped file system have at most 255 bytes each, and no escaped commas")
         }
         Errno::INVAL => error.with_hint("an option that the file system does not take?"),
         Errno::NODEV => error.with_hint("the kernel knows no such file system"),

@@ -54,8 +54,12 @@ pub struct V1Mount {
     pub name: CString,
     /// Options of mount(2), `cpu,cpuacct` or `none,name=systemd`.
     pub data: CString,
-    /// Without a cgroup namespace: the container's directory on the host, which is bound.
-    pub bind: Option<CString>,
+    /// The container's directory on the host, which is bound. In a cgroup namespace that shows
+    /// what a new mount would; there is none for a container that could change the options of the
+    /// file system itself.
+    pub directory: Option<CString>,
+    /// The container has a cgroup namespace.
+    pub has_namespace: bool,
     /// Links to it, one a controller, where several share it.
     pub links: Vec<CString>,
 }

@@ -323,17 +323,28 @@ fn key_of(option: &str) -> &str {
     option.split_once('=').map_or(option, |(key, _)| key)
 }
 
-/// Options of a file system as keys and values.
+/// Options of a file system as keys and values, as mount(2) would read them.
 pub fn key_values(options: &str) -> Vec<(CString, Option<CString>)> {
-    options
-        .split(',')
-        .filter(|o| !o.is_empty())
+    split(options)
+        .filter(|option| !key_of(option).is_empty())
         .map(key_value)
         .collect()
 }
 
+/// The options between the commas; an SELinux label has commas of its own, between quotes.
+pub fn split(options: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    options.split(move |c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    })
+}
+
 fn key_value(option: &str) -> (CString, Option<CString>) {
     match option.split_once('=') {
+        Some((key @ ("context" | "fscontext" | "defcontext" | "rootcontext"), label)) => {
+            (c_string(key), Some(c_string(label.replace('"', ""))))
+        }
         Some((key, value)) => (c_string(key), Some(c_string(value))),
         None => (c_string(option), None),
     }
@@ -365,6 +376,25 @@ mod tests {
             What::Filesystem(filesystem) => filesystem,
             what => panic!("{what:?}"),
         }
+    }
+
+    #[test]
+    fn options_are_read_as_mount_reads_them() {
+        let read = |text: &str| -> Vec<String> {
+            key_values(text)
+                .iter()
+                .map(|(key, value)| match value {
+                    Some(value) => format!("{}>{}", key.to_string_lossy(), value.to_string_lossy()),
+                    None => key.to_string_lossy().into_owned(),
+                })
+                .collect()
+        };
+        assert_eq!(
+            read("size=1k,,huge,a=b=c,=d,e="),
+            ["size>1k", "huge", "a>b=c", "e>"]
+        );
+        let label = r#"context="u:r:t:s0:c1,c2",size=1k"#;
+        assert_eq!(read(label), ["context>u:r:t:s0:c1,c2", "size>1k"]);
     }
 
     #[test]

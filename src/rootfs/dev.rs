@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 
 use super::mounts::{attach, open_tree, own_directory};
 use super::resolve::{self, Make};
@@ -14,16 +14,21 @@ use crate::sys::{Errno, Result};
 
 /// Makes the device nodes and the links. With `bind` (in a user namespace, where
 /// mknod is not allowed) the host's nodes are bound instead, and so they are where
-/// it turns out not to be allowed; says whether it did.
+/// it turns out not to be allowed; says whether it did. `own` is the runtime's own tmpfs on
+/// /dev, if it is one.
 ///
 /// # Errors
 /// The first that fails, by index.
 pub fn make(
     root: BorrowedFd<'_>,
+    own: Option<BorrowedFd<'_>>,
     devices: &[DevicePlan],
     mut bind: bool,
 ) -> std::result::Result<bool, Failure> {
-    let mut directory = Directory::default();
+    let mut directory = Directory {
+        own,
+        ..Directory::default()
+    };
     for (index, device) in devices.iter().enumerate() {
         if !bind {
             match make_node(root, device, &mut directory) {
@@ -78,7 +83,7 @@ fn replace_by_link(dev: BorrowedFd<'_>, name: &CStr, target: &CStr) -> Result<()
 fn make_node<'d>(
     root: BorrowedFd<'_>,
     device: &'d DevicePlan,
-    directory: &mut Directory<'d>,
+    directory: &mut Directory<'_, 'd>,
 ) -> Result<()> {
     let (path, name) = split(&device.path).ok_or(Errno::INVAL)?;
     let parent = directory.open(root, path, &device.path)?;
@@ -103,18 +108,22 @@ fn make_node<'d>(
 
 /// The directory of the node before: most nodes share one.
 #[derive(Default)]
-struct Directory<'d> {
+struct Directory<'o, 'd> {
+    own: Option<BorrowedFd<'o>>,
     path: &'d [u8],
     handle: Option<ShortLived>,
 }
 
-impl<'d> Directory<'d> {
+impl<'d> Directory<'_, 'd> {
     fn open(
         &mut self,
         root: BorrowedFd<'_>,
         path: &'d [u8],
         node: &CStr,
     ) -> Result<BorrowedFd<'_>> {
+        if let (b"dev/", Some(own)) = (path, self.own) {
+            return Ok(own);
+        }
         if self.handle.is_none() || self.path != path {
             self.handle = Some(match path {
                 b"dev/" => own_directory(root, c"dev")?,
@@ -159,16 +168,14 @@ fn bind_node(root: BorrowedFd<'_>, device: &DevicePlan) -> Result<()> {
     attach(&tree, &target)
 }
 
-/// Opens a character device of the host and makes sure that it is this one.
+/// Makes sure that what is open is this character device.
 ///
 /// # Errors
-/// openat(2), fstat(2); `ENODEV` if it is another thing.
-pub fn open_verified(path: &CStr, rdev: u64) -> Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&fd)?;
+/// fstat(2); `ENODEV` if it is another thing.
+pub fn verify(fd: impl AsFd, rdev: u64) -> Result<()> {
+    let stat = rustix::fs::fstat(fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != rdev {
         return Err(Errno::NODEV);
     }
-    Ok(fd)
+    Ok(())
 }

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::filesystem::{Maker, detached};
 use super::masks::hide;
 use super::mounts::{Context, attach, open_tree, set_attr};
 use super::resolve;
@@ -83,7 +84,8 @@ pub fn filesystem(
         (b"devpts", Errno::INVAL) => {
             let data = without_group(&fs.data).ok_or(failed)?;
             let fs = Filesystem { data, ..fs.clone() };
-            super::filesystem::mount(target, &fs, None).map(|()| Instead::NoTerminalGroup)
+            attach(detached(&fs, None, false, Maker::Init)?, target)
+                .map(|()| Instead::NoTerminalGroup)
         }
         _ => Err(failed),
     }
@@ -103,7 +105,7 @@ fn host_sys(c: &Context<'_>, target: &ShortLived) -> Result<()> {
         ..MountAttr::default()
     };
     set_attr(&tree, true, &attr)?;
-    // Before Linux 6.15 nothing can be mounted on a detached mount.
+    // First, as on kernels that attach nothing to what is detached.
     attach(&tree, target)?;
     if !c.mounts_cgroups {
         match resolve::handle_without_links(tree.as_fd(), c"fs/cgroup") {

@@ -1,14 +1,16 @@
 //! Read-only and masked paths.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
 use super::detached::new_mount;
-use super::dev::open_verified;
-use super::mounts::{READ_ONLY, attach, clone_tree, set_attr};
-use super::resolve;
+use super::dev::verify;
+use super::mounts::{READ_ONLY, attach, clone_tree, open_source, open_tree_in, set_attr};
+use super::resolve::{self, last_of};
+use super::tree;
+use crate::plan::mounts::SourceLink;
 use crate::sys::fd::ShortLived;
 use crate::sys::stub::{At, Failure, Stage};
 use crate::sys::{Errno, Result};
@@ -22,18 +24,53 @@ fn existing<T>(result: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Binds each path onto itself, read-only.
+/// A name in the procfs that is on the container's /proc: the kernel's own names, so they are
+/// not looked up from the root. A name alone leads nowhere else; the links among them are left to
+/// the usual way.
+fn in_proc<'p>(
+    procfs: Option<BorrowedFd<'p>>,
+    path: &'p CStr,
+) -> Option<(BorrowedFd<'p>, &'p CStr)> {
+    let name = last_of(path);
+    let is_link = matches!(
+        name.to_bytes(),
+        b"self" | b"thread-self" | b"mounts" | b"net"
+    );
+    let parent = path.to_bytes().strip_suffix(name.to_bytes())?;
+    (parent == b"proc/" && !is_link && !name.is_empty()).then_some((procfs?, name))
+}
+
+/// Binds each path onto itself, read-only. `procfs` is the runtime's own, if the container has it
+/// on /proc.
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn make_readonly(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), Failure> {
+pub fn make_readonly(
+    root: BorrowedFd<'_>,
+    procfs: Option<BorrowedFd<'_>>,
+    paths: &[CString],
+) -> std::result::Result<(), Failure> {
     for (index, path) in paths.iter().enumerate() {
-        make_one_readonly(root, path).at_index(Stage::ReadonlyPath, index)?;
+        make_one_readonly(root, procfs, path).at_index(Stage::ReadonlyPath, index)?;
     }
     Ok(())
 }
 
-fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
+fn make_one_readonly(
+    root: BorrowedFd<'_>,
+    procfs: Option<BorrowedFd<'_>>,
+    path: &CStr,
+) -> Result<()> {
+    if let Some((procfs, name)) = in_proc(procfs, path) {
+        return match existing(open_tree_in(procfs, name))? {
+            Some(tree) => {
+                let tree = ShortLived::from(tree);
+                set_attr(&tree, false, &READ_ONLY)?;
+                tree::attach(&tree, procfs, name)
+            }
+            None => Ok(()),
+        };
+    }
     let Some(target) = existing(resolve::handle(root, path))? else {
         return Ok(());
     };
@@ -44,42 +81,96 @@ fn make_one_readonly(root: BorrowedFd<'_>, path: &CString) -> Result<()> {
 
 /// Hides each path: a file behind /dev/null, a directory behind an empty,
 /// read-only tmpfs that all of them share (runc#5275: one super block however
-/// many paths).
+/// many paths). `procfs` as for [`make_readonly`].
 ///
 /// # Errors
 /// The first that fails, by index.
-pub fn mask(root: BorrowedFd<'_>, paths: &[CString]) -> std::result::Result<(), Failure> {
-    let mut empty: Option<ShortLived> = None;
-    let mut null: Option<ShortLived> = None;
+pub fn mask(
+    root: BorrowedFd<'_>,
+    procfs: Option<BorrowedFd<'_>>,
+    paths: &[CString],
+) -> std::result::Result<(), Failure> {
+    let mut masks = Masks::default();
     for (index, path) in paths.iter().enumerate() {
-        mask_one(root, path, &mut empty, &mut null).at_index(Stage::MaskedPath, index)?;
+        let masked = match in_proc(procfs, path) {
+            Some((procfs, name)) => masks.hide_name(procfs, name),
+            None => masks.hide_path(root, path),
+        };
+        masked.at_index(Stage::MaskedPath, index)?;
     }
     Ok(())
 }
 
-fn mask_one(
-    root: BorrowedFd<'_>,
-    path: &CString,
-    empty: &mut Option<ShortLived>,
-    null: &mut Option<ShortLived>,
-) -> Result<()> {
-    let Some(target) = existing(resolve::handle(root, path))? else {
-        return Ok(());
-    };
-    let stat = rustix::fs::fstat(&target)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        // The host's /dev/null, verified on the descriptor that is then used (CVE-2025-31133).
-        let null = match null {
-            Some(null) => null,
-            None => null.insert(open_verified(c"/dev/null", libc::makedev(1, 3))?.into()),
+/// What hides, as far as it was needed: each is a mount that is attached, to be cloned.
+#[derive(Default)]
+struct Masks {
+    empty: Option<ShortLived>,
+    null: Option<ShortLived>,
+    /// A mount of /dev/null that found no place.
+    spare: Option<ShortLived>,
+}
+
+impl Masks {
+    fn hide_path(&mut self, root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+        let Some(target) = existing(resolve::handle(root, path))? else {
+            return Ok(());
         };
-        return attach(ShortLived::from(clone_tree(null.as_fd(), false)?), &target);
+        let stat = rustix::fs::fstat(&target)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return self.hide_directory(target.as_fd(), c"");
+        }
+        let null = self.null()?;
+        attach(&null, &target)?;
+        self.null.get_or_insert(null);
+        Ok(())
     }
-    match empty {
-        Some(empty) => attach(ShortLived::from(clone_tree(empty.as_fd(), false)?), &target),
-        None => {
-            *empty = Some(hide(&target)?);
-            Ok(())
+
+    fn hide_name(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        let null = self.null()?;
+        match tree::attach(&null, dir, name) {
+            Ok(()) => {
+                self.null.get_or_insert(null);
+                Ok(())
+            }
+            Err(errno) => {
+                self.spare = Some(null);
+                match errno {
+                    Errno::NOENT => Ok(()),
+                    // Not a file.
+                    Errno::INVAL => self.hide_directory(dir, name),
+                    errno => Err(errno),
+                }
+            }
+        }
+    }
+
+    fn hide_directory(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        match &self.empty {
+            Some(empty) => {
+                let empty = ShortLived::from(clone_tree(empty.as_fd(), false)?);
+                tree::attach(&empty, dir, name)
+            }
+            None => {
+                let empty = empty()?;
+                tree::attach(&empty, dir, name)?;
+                self.empty = Some(empty);
+                Ok(())
+            }
+        }
+    }
+
+    /// The host's /dev/null, verified on the very mount that is then used (CVE-2025-31133).
+    fn null(&mut self) -> Result<ShortLived> {
+        if let Some(spare) = self.spare.take() {
+            return Ok(spare);
+        }
+        match &self.null {
+            Some(null) => clone_tree(null.as_fd(), false).map(ShortLived::from),
+            None => {
+                let null = open_source(c"/dev/null", false, SourceLink::Bind)?;
+                verify(&null, libc::makedev(1, 3))?;
+                Ok(null.into())
+            }
         }
     }
 }
@@ -89,7 +180,12 @@ fn mask_one(
 /// # Errors
 /// The system calls that it consists of.
 pub fn hide(directory: impl AsFd) -> Result<ShortLived> {
-    let tmpfs = new_mount(c"tmpfs", std::iter::empty(), libc::MOUNT_ATTR_RDONLY)?;
+    let tmpfs = empty()?;
     attach(&tmpfs, directory)?;
     Ok(tmpfs)
+}
+
+fn empty() -> Result<ShortLived> {
+    let attr = libc::MOUNT_ATTR_RDONLY;
+    new_mount(c"tmpfs", std::iter::empty(), attr).map(ShortLived::from)
 }

@@ -1,39 +1,43 @@
 //! The container's mount tree, made by the init in its own mount namespace.
 //!
-//! Story: make the namespace's mounts leak nothing to the host, bind the root
-//! file system and keep a descriptor of it, make the mounts, devices and links,
-//! set sysctls, protect and mask paths, pivot. Everything goes by descriptor
-//! (DESIGN §4).
+//! Story: make the namespace's mounts leak nothing to the host, clone the root
+//! file system and keep a descriptor of it, make the mounts, devices and links
+//! on the detached clone, set sysctls, protect and mask paths, attach the tree
+//! whole ([`tree`]), pivot. Everything goes by descriptor (DESIGN §4).
 
 pub mod cgroupfs;
 mod copy_up;
-mod detached;
+pub mod detached;
 pub mod dev;
 pub mod fallback;
 pub mod filesystem;
 pub mod masks;
 pub mod mounts;
 mod old_kernel;
+mod own;
 mod pivot;
 mod procfs;
 pub mod resolve;
+pub mod tree;
 
 pub use pivot::{change_root, move_root, pivot};
 pub use procfs::Procfs;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::CWD;
+use rustix::mount::UnmountFlags;
 
+use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::change_root_propagation;
 use crate::sys::stub::{At, Failure, Stage};
-use mounts::{attach, clone_tree, set_propagation};
+use mounts::{clone_tree, open_tree, set_propagation};
 
-/// Cuts the new mount namespace off from the host's and binds the root file
-/// system onto itself, so that it is a mount that can be pivoted into. `tree`
-/// is a clone that the parent made, where the init may not open the path.
+/// Cuts the new mount namespace off from the host's and begins the tree with a clone of the
+/// root file system, a mount that can be pivoted into. `tree` is a clone that the parent made,
+/// where the init may not open the path. Gives the root.
 ///
 /// # Errors
 /// The stage that failed.
@@ -41,29 +45,32 @@ pub fn open_root(
     path: &CStr,
     propagation: u64,
     tree: Option<OwnedFd>,
-) -> Result<ShortLived, Failure> {
+) -> Result<BorrowedFd<'static>, Failure> {
     change_root_propagation(propagation).at(Stage::Propagation)?;
     old_kernel::namespace_is_private();
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let foreign = tree.is_some();
-    let (tree, target) = match tree {
+    let (root, place) = match tree {
         Some(tree) => {
             // The path itself may be closed to us; any directory serves to attach it.
-            let target = rustix::fs::openat(CWD, c"/", flags, Mode::empty()).at(Stage::Rootfs)?;
-            (tree, target)
+            let place = c"/".to_owned();
+            let tree = ShortLived::from(tree);
+            tree::attach(&tree, CWD, &place).at(Stage::Rootfs)?;
+            // A clone made outside this namespace still belongs to the host's peer groups.
+            set_propagation(&tree, propagation).at(Stage::Propagation)?;
+            // Nor would the kernel attach anything to it while it is detached: a clone's clone
+            // is of this namespace. The first goes, else it would lie over the old root, and
+            // be what is detached in the place of that after the pivot.
+            let root = clone_tree(&tree, true).at(Stage::Rootfs)?;
+            rustix::process::fchdir(&tree).at(Stage::Rootfs)?;
+            rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Rootfs)?;
+            (root, place)
         }
         None => {
-            let target = rustix::fs::openat(CWD, path, flags, Mode::empty()).at(Stage::Rootfs)?;
-            (clone_tree(&target, true).at(Stage::Rootfs)?, target)
+            // Links are followed, and it has to be a directory.
+            let place = c_string([path.to_bytes(), b"/."].concat());
+            (open_tree(&place, true).at(Stage::Rootfs)?, place)
         }
     };
-    let (tree, target) = (ShortLived::from(tree), ShortLived::from(target));
-    attach(&tree, &target).at(Stage::Rootfs)?;
-    if foreign {
-        // A clone made outside this namespace still belongs to the host's peer groups.
-        set_propagation(&tree, propagation).at(Stage::Propagation)?;
-    }
-    Ok(tree)
+    tree::begin(root.into(), place).at(Stage::Rootfs)
 }
 
 /// Sets the sysctls through the runtime's own procfs.

@@ -1,20 +1,24 @@
 //! Making the configured mounts.
 //!
-//! A new file system is mounted by mount(2) on the current directory, which is set by
-//! descriptor (fchdir): one call, and no path is followed. Where something is to be done to
-//! the mount itself (its propagation, its ids, its content), it is made detached, so that a
-//! descriptor stands for it. Binds are detached clones (open_tree) that get their flags
-//! before they are attached, so a read-only bind is never writable for a moment.
+//! All are made detached: new file systems by fsopen and fsmount, binds as clones (open_tree).
+//! They get their flags before they are attached, so a read-only bind is never writable for a
+//! moment, and what they are attached to is the tree, which is detached itself where the
+//! kernel can ([`tree`]).
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::OpenTreeFlags;
 
+use super::cgroupfs::Made;
 use super::fallback::{self, Instead};
+use super::filesystem::Maker;
+pub use super::own::Own;
+use super::own::Target;
 use super::resolve::{self, Make};
-use super::{Procfs, cgroupfs, copy_up, filesystem, old_kernel};
+use super::{Procfs, cgroupfs, copy_up, detached, filesystem, old_kernel, tree};
 use crate::plan::CgroupMounts;
 use crate::plan::mounts::{Filesystem, MountPlan, SourceLink, What};
 use crate::plan::namespaces::NamespacePlan;
@@ -44,6 +48,10 @@ pub struct Context<'a> {
     pub mounts_cgroups: bool,
     /// What was done in place of the mounts with these indexes.
     pub instead: Vec<(usize, Instead)>,
+    /// The tmpfs that was mounted last and is the runtime's own.
+    pub own: Own,
+    /// Whether the runtime's procfs is what a path to /proc leads to.
+    pub proc_is_own: bool,
 }
 
 /// Makes all mounts in order.
@@ -63,7 +71,12 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
             plan,
             root: c.root,
             follows_links: c.follows_links,
+            linked: Cell::new(plan.on_link),
         };
+        detached::forget();
+        // What is mounted now may lie over them.
+        c.own.covered_by(plan);
+        c.proc_is_own &= !covers(plan, b"proc");
         let instead = match &plan.what {
             What::Filesystem(fs) => one.filesystem(fs, tree, c)?,
             What::Proc { attr, data } => {
@@ -71,6 +84,7 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                 match procfs.mount(*attr, data) {
                     Ok(mount) => {
                         one.attach(mount, &target)?;
+                        c.proc_is_own = true;
                         None
                     }
                     Err(errno) => {
@@ -85,17 +99,16 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
             }
             What::Cgroup { flags, label } => {
                 let (target, _) = one.target(Make::Directory)?;
-                let wanted = !plan.propagation.is_empty();
-                let (mount, instead) =
-                    cgroupfs::mount(&target, *flags, label.as_deref(), c.cgroup, wanted)
-                        .at_index(Stage::Mount, index)?;
-                if let Some(mount) = mount {
-                    one.propagate(&mount)?;
+                let made = cgroupfs::make(&target, *flags, label.as_deref(), c.cgroup);
+                match made.at_index(Stage::Mount, index)? {
+                    Made::Detached(mount) => one.attach(mount, &target).map(|()| None)?,
+                    Made::Attached(mount) => one.propagate(&mount).map(|()| None)?,
+                    Made::Instead(instead) => Some(instead),
                 }
-                instead
             }
             What::Remount { flags, data } => {
                 let target = one.existing()?;
+                tree::show().at_index(Stage::Remount, index)?;
                 rustix::process::fchdir(&target).at_index(Stage::MountTarget, index)?;
                 remount_here(*flags, data).at_index(Stage::Remount, index)?;
                 one.propagate(&target)?;
@@ -106,6 +119,7 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                 recursive_attr,
             } => {
                 let target = one.existing()?;
+                tree::show().at_index(Stage::Remount, index)?;
                 set_attr(&target, false, attr).at_index(Stage::Remount, index)?;
                 set_attr(&target, true, recursive_attr).at_index(Stage::Remount, index)?;
                 one.propagate(&target)?;
@@ -113,8 +127,19 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
             }
         };
         c.instead.extend(instead.map(|instead| (index, instead)));
+        if one.linked.get() {
+            c.own = Own::default();
+            c.proc_is_own = false;
+        }
     }
     Ok(())
+}
+
+/// Whether this is mounted on `path`, or on a part of it.
+pub(super) fn covers(plan: &MountPlan, path: &[u8]) -> bool {
+    let destination = plan.destination.as_bytes();
+    let above = path.strip_prefix(destination);
+    above.is_some_and(|rest| rest.is_empty() || destination.is_empty() || rest[0] == b'/')
 }
 
 /// One mount that is being made.
@@ -123,6 +148,8 @@ struct One<'a> {
     plan: &'a MountPlan,
     root: BorrowedFd<'a>,
     follows_links: bool,
+    /// Links may have led to the destination.
+    linked: Cell<bool>,
 }
 
 impl One<'_> {
@@ -130,26 +157,31 @@ impl One<'_> {
         &self,
         fs: &Filesystem,
         given: Option<OwnedFd>,
-        c: &Context<'_>,
+        c: &mut Context<'_>,
     ) -> Step<Option<Instead>> {
-        let (target, existed) = if fs.fstype.as_c_str() == c"sysfs" {
-            (self.own_directory()?, true)
+        let is_sysfs = fs.fstype.as_c_str() == c"sysfs";
+        let (target, existed) = if is_sysfs {
+            (Target::Handle(self.own_directory()?.into()), true)
+        } else if let Some(target) = c.own.make_directory(&self.plan.destination) {
+            (target, false)
         } else {
-            self.target(Make::Directory)?
+            let (target, existed) = self.target(Make::Directory)?;
+            (Target::Handle(target.into()), existed)
         };
+        let handle = || target.handle().at_index(Stage::MountTarget, self.index);
         let mode = if fs.inherits_mode && existed {
-            let stat = rustix::fs::fstat(&target).at_index(Stage::MountTarget, self.index)?;
+            let stat =
+                rustix::fs::fstat(handle()?.as_ref()).at_index(Stage::MountTarget, self.index)?;
             Some(stat.st_mode & 0o7777)
         } else {
             None
         };
-        let in_one_call = given.is_none() && !fs.copy_up && self.plan.propagation.is_empty();
-        if in_one_call {
-            let mounted = match filesystem::mount(&target, fs, mode) {
-                Err(errno) => fallback::filesystem(c, &target, fs, errno).map(Some),
-                result => result.map(|()| None),
-            };
-            return mounted.at_index(Stage::Mount, self.index);
+        let is_plain = given.is_none() && !fs.copy_up && self.plan.propagation.is_empty();
+        let by_mount = given.is_none() && filesystem::needs_mount(fs);
+        if is_plain && by_mount {
+            let mounted =
+                filesystem::mount(handle()?.as_ref(), fs, mode).at_index(Stage::Mount, self.index);
+            return mounted.map(|()| None);
         }
         // The parent did not know the mode, and what is to be filled is writable first.
         let unfinished = fs.copy_up || given.is_some() && fs.inherits_mode;
@@ -160,18 +192,33 @@ impl One<'_> {
                 }
                 Ok(mount)
             }
-            None if filesystem::has_long_value(fs) => filesystem::staged(&target, fs, mode),
-            None => filesystem::detached(fs, mode, unfinished),
+            None if by_mount => filesystem::staged(handle()?.as_ref(), fs, mode),
+            None => filesystem::detached(fs, mode, unfinished, Maker::Init),
         };
-        let mount = ShortLived::from(mount.at_index(Stage::Mount, self.index)?);
+        let mount = match mount {
+            Err(errno) if is_plain => {
+                let handle = handle()?;
+                let instead = fallback::filesystem(c, handle.as_ref(), fs, errno);
+                return instead.map(Some).at_index(Stage::Mount, self.index);
+            }
+            result => ShortLived::from(result.at_index(Stage::Mount, self.index)?),
+        };
         if fs.copy_up {
-            copy_up::copy(&target, &mount, copy_up::Given::in_options(&fs.data))
-                .at_index(Stage::MountCopyUp, self.index)?;
+            copy_up::copy(
+                handle()?.as_ref(),
+                &mount,
+                copy_up::Given::in_options(&fs.data),
+            )
+            .at_index(Stage::MountCopyUp, self.index)?;
         }
         if unfinished && fs.flags & libc::MS_RDONLY != 0 {
             set_attr(&mount, false, &READ_ONLY).at_index(Stage::MountFlags, self.index)?;
         }
-        self.attach(mount, &target).map(|()| None)
+        self.attach_at(&mount, &target)?;
+        if is_plain && fs.fstype.as_c_str() == c"tmpfs" && !self.linked.get() {
+            c.own.is(&self.plan.destination, mount);
+        }
+        Ok(None)
     }
 
     fn bind(&self, given: Option<OwnedFd>) -> Step {
@@ -235,10 +282,38 @@ impl One<'_> {
         }
     }
 
-    /// Attaches a mount, and gives it its propagation: the descriptor stands for the mount,
-    /// wherever it is now. Not earlier: a shared mount above would have made it shared again.
+    /// Attaches a mount and gives it its propagation.
     fn attach(&self, mount: impl AsFd, target: &ShortLived) -> Step {
-        attach(&mount, target).at_index(Stage::Mount, self.index)?;
+        self.attach_in(mount, target.as_fd(), c"")
+    }
+
+    fn attach_at(&self, mount: impl AsFd, target: &Target<'_>) -> Step {
+        let (dir, name) = target.place();
+        self.attach_in(mount, dir, name)
+    }
+
+    fn attach_in(&self, mount: impl AsFd, dir: BorrowedFd<'_>, name: &CStr) -> Step {
+        let index = self.index;
+        if self
+            .plan
+            .propagation
+            .iter()
+            .any(|flags| flags & libc::MS_SHARED != 0)
+        {
+            tree::show().at_index(Stage::Mount, index)?;
+        }
+        // Below the root of a detached tree nothing can be changed any more; nothing in it is
+        // shared, so a mount keeps the propagation that it has.
+        let hidden = tree::is_hidden();
+        if hidden {
+            self.propagate(&mount)?;
+        }
+        tree::attach(&mount, dir, name).at_index(Stage::Mount, index)?;
+        if hidden && tree::is_hidden() {
+            return Ok(());
+        }
+        // The descriptor stands for the mount, wherever it is now. Not earlier: a shared mount
+        // above has made it shared again.
         self.propagate(mount)
     }
 
@@ -277,8 +352,11 @@ impl One<'_> {
             match resolve::handle_without_links(self.root, path) {
                 // What config.json says was looked at by its text alone: what a link leads
                 // to has to be looked at too.
-                Err(Errno::LOOP) => resolve::handle(self.root, path)
-                    .and_then(|target| refuse_protected(self.root, target)),
+                Err(Errno::LOOP) => {
+                    self.linked.set(true);
+                    resolve::handle(self.root, path)
+                        .and_then(|target| refuse_protected(self.root, target))
+                }
                 result => result,
             }
         };
@@ -370,6 +448,16 @@ pub fn open_source(path: &CStr, recursive: bool, link: SourceLink) -> Result<Own
     rustix::mount::open_tree(CWD, path, clone_flags(recursive) | flags)
 }
 
+/// A detached clone of what has this name in a directory, with all below it; not of what a link
+/// leads to.
+///
+/// # Errors
+/// open_tree(2).
+pub fn open_tree_in(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    let flags = clone_flags(true) | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(dir, name, flags)
+}
+
 /// A detached clone of what a descriptor stands for.
 ///
 /// # Errors
@@ -393,8 +481,7 @@ fn clone_flags(recursive: bool) -> OpenTreeFlags {
 /// # Errors
 /// move_mount(2).
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, c"", target, c"", flags)
+    tree::attach(mount, target, c"")
 }
 
 /// mount_setattr, unless it would change nothing; what does the same on kernels without it.

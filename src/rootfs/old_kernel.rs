@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 
 use super::mounts::attach;
+use super::tree;
 use crate::plan::options::attr_of_flags;
 use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
@@ -53,6 +54,7 @@ pub fn set_attr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Res
     if !private || (attr.set | attr.clear) & NOT_BY_MOUNT != 0 {
         return Err(Errno::NOSYS);
     }
+    tree::show()?;
     if attr.propagation != 0 {
         // mount(2) knows recursion of propagation itself.
         let recursive = if recursive { libc::MS_REC } else { 0 };

@@ -12,7 +12,7 @@ use rustix::io::DupFlags;
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::detached::{mount_of, set};
+use super::detached::finish;
 use super::fallback;
 use crate::sys::clone::{Cloned, clone3_sharing_files};
 use crate::sys::fd::ShortLived;
@@ -70,10 +70,11 @@ impl Procfs {
             Some(namespace) => context_of(namespace)?,
             None => fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?.into(),
         };
-        for (key, value) in data {
-            set(&context, key, value.as_deref())?;
-        }
-        let mount: &ShortLived = self.mount.insert(mount_of(&context, attr)?);
+        let settings = data
+            .iter()
+            .map(|(key, value)| (key.as_c_str(), value.as_deref()));
+        let mount = finish(&context, settings, attr)?;
+        let mount: &ShortLived = self.mount.insert(mount.into());
         Ok(mount.as_fd())
     }
 

@@ -10,6 +10,15 @@ pub use abi::{Failure, Stage};
 use super::{Errno, Result};
 use std::os::fd::{AsFd, BorrowedFd};
 
+impl abi::Message {
+    /// Adds words, as many as fit.
+    pub fn tell(&mut self, text: &[u8]) {
+        let length = text.len().min(abi::DETAIL_MAX);
+        self.detail[..length].copy_from_slice(&text[..length]);
+        self.len = length as u32;
+    }
+}
+
 /// The stub's program file, built by build.rs.
 pub static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub"));
 

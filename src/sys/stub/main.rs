@@ -333,13 +333,18 @@ fn credentials(c: &Context, path: *const u8) -> bool {
     let filter = b.seccomp.count != 0;
     let early = filter && !no_new_privs;
     let for_filter = if early { CAP_SYS_ADMIN } else { 0 };
-    let first = b.permitted | for_filter;
-    let mut result = capset(b.effective | for_filter, first, b.inheritable);
-    if result < 0 && early {
-        // Without CAP_SYS_ADMIN to keep: seccomp(2) says itself what is missing.
-        result = capset(b.effective, b.permitted, b.inheritable);
+    let last_comes = early && b.permitted & b.effective & CAP_SYS_ADMIN == 0;
+    // Root has all capabilities still, and nothing but the filter comes before the last capset.
+    let is_last_enough = last_comes && b.uid == 0 && b.ambient == 0 && b.flags & FLAG_LISTENER == 0;
+    if !is_last_enough {
+        let first = b.permitted | for_filter;
+        let mut result = capset(b.effective | for_filter, first, b.inheritable);
+        if result < 0 && early {
+            // Without CAP_SYS_ADMIN to keep: seccomp(2) says itself what is missing.
+            result = capset(b.effective, b.permitted, b.inheritable);
+        }
+        c.check(result, Stage::Capabilities);
     }
-    c.check(result, Stage::Capabilities);
     for capability in 0..64 {
         if b.ambient & (1 << capability) != 0 {
             let result = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability as usize);
@@ -350,7 +355,7 @@ fn credentials(c: &Context, path: *const u8) -> bool {
     }
     if early {
         load_filter(c);
-        if b.permitted & b.effective & CAP_SYS_ADMIN == 0 {
+        if last_comes {
             c.check(
                 capset(b.effective, b.permitted, b.inheritable),
                 Stage::Capabilities,
