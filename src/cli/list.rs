@@ -18,12 +18,7 @@ pub fn list(global: &Global, args: &List) -> Result<()> {
     }
     let mut containers: Vec<(State, Status)> = Vec::with_capacity(ids.len());
     for id in ids {
-        let read = store.open(&id).and_then(|entry| {
-            let state = entry.read_state()?;
-            let status = status::of(&state, entry.dir());
-            Ok((state, status))
-        });
-        match read {
+        match store.open(&id).and_then(|entry| status::read(&entry)) {
             Ok(container) => containers.push(container),
             // It went away meanwhile.
             Err(StoreError::Missing(_)) => {}
