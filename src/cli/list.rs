@@ -19,12 +19,10 @@ pub fn list(global: &Global, args: &List) -> Result<()> {
     let mut containers: Vec<(State, Status)> = Vec::with_capacity(ids.len());
     let mut buffer = Vec::new();
     for id in ids {
-        let read = store.open(&id).and_then(|entry| {
-            let state = entry.read_summary(&mut buffer)?;
-            let status = status::of(&state, entry.dir());
-            Ok((state, status))
-        });
-        match read {
+        match store
+            .open(&id)
+            .and_then(|entry| status::read(&entry, &mut buffer))
+        {
             Ok(container) => containers.push(container),
             // It went away meanwhile.
             Err(StoreError::Missing(_)) => {}
