@@ -146,6 +146,7 @@ struct Logger {
 impl Logger {
     fn write(&self, level: Level, message: &str) {
         crate::sys::process::ignore_sigpipe();
+        crate::sys::process::survive_file_limit();
         let person =
             self.file.is_none() && self.format == LogFormat::Text && io::stderr().is_terminal();
         let line = match self.format {

@@ -28,6 +28,7 @@ use crate::plan::rdt::RdtPlan;
 use crate::plan::{self, CgroupMounts, Plan, seccomp};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
+use crate::sys::process::survive_file_limit;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::{Errno, stub};
 
@@ -67,6 +68,7 @@ impl Attempt<'_> {
         cgroupfs: Cgroupfs,
         mut cgroup_plan: CgroupPlan,
     ) -> Result<Option<OwnedFd>, LaunchError> {
+        survive_file_limit();
         // Intent on disk before the first effect outside the state directory, and before
         // what may wait for ever: `delete --force` finds here whom to end.
         self.entry.write_state(&self.state)?;

@@ -39,6 +39,7 @@ use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
 use crate::sys::pidfd::send_signal;
+use crate::sys::process::survive_file_limit;
 use crate::sys::stub::abi::{self, Message};
 use crate::sys::stub::{self, Stage};
 
@@ -131,6 +132,10 @@ impl Attempt<'_> {
         };
         let cgroup = self.open_cgroup()?;
         let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
+        if request.detached {
+            // In the foreground every signal is blocked.
+            survive_file_limit();
+        }
         let size = self.write_stub(&memfd)?;
         let channel = self.clone(&cgroup, &memfd, size)?;
         if request.template.namespaces & NEWPID == 0 {

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags};
-use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Signal, kill_process_group};
 
+use super::attempt::waitid_exited;
+use super::guard::Guard;
 use crate::container::state::HookRecord;
 use crate::container::{State, Status};
 use crate::plan::path::c_string;
-use crate::sys::spawn::{failed_exec, spawn};
+use crate::sys::process::survive_file_limit;
+use crate::sys::spawn::{Gate, failed_exec, spawn};
 use crate::sys::{Errno, errno_text};
 
 /// A hook that did not do its work.
@@ -88,6 +91,8 @@ pub struct Surroundings<'a> {
     /// Where it starts; `None` is where the caller is. The specification says nothing of it;
     /// runc and crun run them in the bundle, and createContainer's in the root.
     pub dir: Option<&'a CStr>,
+    /// Whether nothing of the container's ends the children of a hook when its caller is killed.
+    pub guarded: bool,
 }
 
 /// Runs the hooks of one kind.
@@ -128,6 +133,7 @@ pub fn run_in_bundle(
     let around = Surroundings {
         state: &shown,
         dir: Some(&c_string(state.bundle.as_str())),
+        guarded: true,
     };
     run(kind, hooks, around)
 }
@@ -156,6 +162,7 @@ fn run_one(hook: &HookRecord, around: Surroundings<'_>) -> Result<(), (Why, Stri
         &hook.args
     };
     let strings = |texts: &[String]| texts.iter().map(|t| c_string(t.as_str())).collect();
+    let gate = around.guarded.then(Gate::new).transpose().map_err(start)?;
     let (pid, pidfd) = spawn(
         c_string(hook.path.as_str()),
         strings(args),
@@ -163,9 +170,18 @@ fn run_one(hook: &HookRecord, around: Surroundings<'_>) -> Result<(), (Why, Stri
         around.dir,
         stdin.as_fd(),
         stderr.as_fd(),
+        gate.as_ref(),
     )
     .map_err(start)?;
     drop((stdin, stderr));
+    let guard = gate.map(|gate| Guard::start(pid, pidfd.as_fd(), gate));
+    let guard = match guard.transpose() {
+        Ok(guard) => guard,
+        Err(errno) => {
+            let _ = waitid_exited(&pidfd);
+            return Err(start(errno));
+        }
+    };
 
     let timeout = hook
         .timeout
@@ -177,12 +193,10 @@ fn run_one(hook: &HookRecord, around: Surroundings<'_>) -> Result<(), (Why, Stri
         // The hook leads a session of its own: its children go with it.
         let _ = kill_process_group(pid, Signal::KILL);
     }
-    let status = loop {
-        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            result => break result.map_err(start)?,
-        }
-    };
+    if let Some(guard) = guard {
+        guard.dismiss();
+    }
+    let status = waitid_exited(&pidfd).map_err(start)?;
     if let Some(errno) = failed_exec(&text) {
         return Err(start(errno));
     }
@@ -200,6 +214,8 @@ fn run_one(hook: &HookRecord, around: Surroundings<'_>) -> Result<(), (Why, Stri
 
 /// The state in a file of its own: a pipe could fill up before the hook reads it.
 fn state_file(state: &[u8]) -> Result<OwnedFd, Errno> {
+    // The init of the container may run this too, and handlers are not inherited.
+    survive_file_limit();
     let file = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC)?;
     let mut rest = state;
     while !rest.is_empty() {

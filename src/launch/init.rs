@@ -397,6 +397,7 @@ impl Init<'_> {
         let around = hooks::Surroundings {
             state: state.as_bytes(),
             dir: None,
+            guarded: false,
         };
         if let Err(error) = hooks::run("createContainer", &self.create_container, around) {
             // The sentence is made here: it holds what the hook said.

@@ -26,6 +26,7 @@ mod describe_process;
 mod devices;
 pub mod exec;
 pub mod foreground;
+mod guard;
 pub mod hooks;
 pub mod hotplug;
 mod idmaps;

@@ -118,6 +118,14 @@ impl Bump {
     }
 }
 
+/// One line and the end: what std would do allocates again, and dumps core.
+fn out_of_memory() -> ! {
+    const TEXT: &[u8] = b"corten: no more memory (is RLIMIT_AS or RLIMIT_DATA too low?)\n";
+    // SAFETY: the text is there; the call changes nothing of this process.
+    unsafe { libc::write(2, TEXT.as_ptr().cast(), TEXT.len()) };
+    super::process::exit_now(1)
+}
+
 impl Default for Bump {
     fn default() -> Self {
         Bump::new()
@@ -156,7 +164,7 @@ unsafe impl GlobalAlloc for Bump {
             )
         };
         if chunk == libc::MAP_FAILED {
-            return null_mut();
+            out_of_memory();
         }
         let start = (chunk as usize).next_multiple_of(layout.align());
         state.next = start + layout.size();

@@ -24,6 +24,11 @@ pub type Result<T> = std::result::Result<T, Errno>;
 
 /// The kernel's words for an errno, in the lower case that engines match.
 pub fn errno_text(errno: i32) -> String {
+    match errno {
+        libc::EFBIG => return "file too large (is RLIMIT_FSIZE too low?)".to_owned(),
+        libc::EMFILE => return "too many open files (is RLIMIT_NOFILE too low?)".to_owned(),
+        _ => {}
+    }
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

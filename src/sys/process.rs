@@ -221,6 +221,19 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     check(result).map(drop)
 }
 
+/// Makes a write beyond RLIMIT_FSIZE an error (`EFBIG`) instead of the end of this process. A
+/// handler and no disposition that children would inherit.
+pub fn survive_file_limit() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the handler does nothing, which is safe at any moment; sigaction is plain data.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+    }
+}
+
 /// Lets every signal through.
 pub fn unblock_signals() {
     // SAFETY: an empty set made by sigemptyset; the old one is not asked for.

@@ -15,9 +15,32 @@ unsafe extern "C" {
     static environ: *const *const libc::c_char;
 }
 
+/// Where a child waits until it may begin: a pipe. It ends if nobody lets it.
+pub struct Gate {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Gate {
+    /// A closed one.
+    ///
+    /// # Errors
+    /// pipe2(2).
+    pub fn new() -> Result<Gate> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        Ok(Gate { reader, writer })
+    }
+
+    /// Lets the child through.
+    pub fn open(self) {
+        let _ = rustix::io::write(&self.writer, &[0]);
+    }
+}
+
 /// Starts `path` in a session of its own, with only descriptors 0 to 2 open.
 /// Standard output is the caller's standard error's place: `stderr`. Without `envp` it gets
-/// this process's environment. It starts in `dir`, if there is one that can be entered.
+/// this process's environment. It starts in `dir`, if there is one that can be entered, and
+/// when the gate is opened, if there is one.
 ///
 /// The errno of a failing execve arrives on `stderr` as a NUL and one byte, which
 /// no text begins with.
@@ -31,6 +54,7 @@ pub fn spawn(
     dir: Option<&CStr>,
     stdin: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
+    gate: Option<&Gate>,
 ) -> Result<(rustix::process::Pid, OwnedFd)> {
     let path = path.into_raw();
     let argv = PointerArray::new(0, argv);
@@ -49,6 +73,13 @@ pub fn spawn(
                 libc::setsid();
                 // The end of the runtime, which waits for the child, is the child's too.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if let Some(gate) = gate {
+                    let mut byte = 0u8;
+                    libc::close(gate.writer.as_raw_fd());
+                    if libc::read(gate.reader.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
+                        exit_now(NOT_RUN);
+                    }
+                }
                 if let Some(dir) = dir {
                     libc::chdir(dir.as_ptr());
                 }

@@ -4,6 +4,7 @@ use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Outcome, fail, skip};
 use crate::{check, tests};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ tests!("killed":
     at_each_system_call_of_delete as Long,
     at_each_system_call_of_a_process_that_create_starts as Long,
     at_each_system_call_of_create_in_a_joined_pid_namespace as Long,
+    at_system_calls_of_create_around_a_hook as Long,
     the_waiting_init_can_be_killed_and_deleted,
 );
 
@@ -96,17 +98,24 @@ fn strace(ctx: &Ctx, follow: bool, options: &[String]) -> Outcome<Vec<String>> {
 struct Stage<'a> {
     verb: &'a [&'a str],
     prepare: &'a dyn Fn(&Bundle) -> Outcome,
-    /// A pid namespace to join.
-    pid_namespace: Option<&'a str>,
+    /// What the container has besides.
+    shape: &'a dyn for<'b> Fn(Bundle<'b>) -> Bundle<'b>,
+    /// The system calls that are tried; all if there are none.
+    only: &'a [&'a str],
 }
 
-impl Stage<'_> {
-    fn bundle<'a>(&self, ctx: &'a Ctx) -> Outcome<Bundle<'a>> {
-        let b = Bundle::new(ctx)?.args(&SLEEP);
-        Ok(match self.pid_namespace {
-            Some(path) => b.namespace("pid", Some(path)),
-            None => b,
-        })
+impl<'a> Stage<'a> {
+    fn new(verb: &'a [&'a str], prepare: &'a dyn Fn(&Bundle) -> Outcome) -> Stage<'a> {
+        Stage {
+            verb,
+            prepare,
+            shape: &|b| b,
+            only: &[],
+        }
+    }
+
+    fn bundle<'c>(&self, ctx: &'c Ctx) -> Outcome<Bundle<'c>> {
+        Ok((self.shape)(Bundle::new(ctx)?.args(&SLEEP)))
     }
 }
 
@@ -159,6 +168,7 @@ fn at_each_system_call(ctx: &Ctx, follow: bool, stage: &Stage) -> Outcome {
         .into_iter()
         // A kill while it is being started is a kill before it did anything.
         .filter(|(name, _)| name != "execve" || follow)
+        .filter(|(name, _)| stage.only.is_empty() || stage.only.contains(&name.as_str()))
         .flat_map(|(name, count)| (1..=count).map(move |n| (name.clone(), n)))
         .collect();
     let step = moments.len().div_ceil(MOMENTS).max(1);
@@ -204,78 +214,55 @@ fn running(b: &Bundle) -> Outcome {
 }
 
 fn at_each_system_call_of_create(ctx: &Ctx) -> Outcome {
-    at_each_system_call(
-        ctx,
-        false,
-        &Stage {
-            verb: &["create"],
-            prepare: &nothing,
-            pid_namespace: None,
-        },
-    )
+    at_each_system_call(ctx, false, &Stage::new(&["create"], &nothing))
 }
 
 fn at_each_system_call_of_start(ctx: &Ctx) -> Outcome {
-    at_each_system_call(
-        ctx,
-        false,
-        &Stage {
-            verb: &["start"],
-            prepare: &created,
-            pid_namespace: None,
-        },
-    )
+    at_each_system_call(ctx, false, &Stage::new(&["start"], &created))
 }
 
 fn at_each_system_call_of_kill(ctx: &Ctx) -> Outcome {
-    at_each_system_call(
-        ctx,
-        false,
-        &Stage {
-            verb: &["kill"],
-            prepare: &running,
-            pid_namespace: None,
-        },
-    )
+    at_each_system_call(ctx, false, &Stage::new(&["kill"], &running))
 }
 
 fn at_each_system_call_of_delete(ctx: &Ctx) -> Outcome {
-    at_each_system_call(
-        ctx,
-        false,
-        &Stage {
-            verb: &["delete", "--force"],
-            prepare: &running,
-            pid_namespace: None,
-        },
-    )
+    at_each_system_call(ctx, false, &Stage::new(&["delete", "--force"], &running))
 }
 
 fn at_each_system_call_of_a_process_that_create_starts(ctx: &Ctx) -> Outcome {
-    at_each_system_call(
-        ctx,
-        true,
-        &Stage {
-            verb: &["create"],
-            prepare: &nothing,
-            pid_namespace: None,
-        },
-    )
+    at_each_system_call(ctx, true, &Stage::new(&["create"], &nothing))
 }
 
 fn at_each_system_call_of_create_in_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
     let pause = Bundle::new(ctx)?.args(&SLEEP).detach()?;
     let path = format!("/proc/{}/ns/pid", pause.pid()?);
     ctx.stays();
-    at_each_system_call(
-        ctx,
-        true,
-        &Stage {
-            verb: &["create"],
-            prepare: &nothing,
-            pid_namespace: Some(&path),
-        },
-    )
+    let stage = Stage {
+        shape: &|b| b.namespace("pid", Some(&path)),
+        ..Stage::new(&["create"], &nothing)
+    };
+    at_each_system_call(ctx, true, &stage)
+}
+
+fn at_system_calls_of_create_around_a_hook(ctx: &Ctx) -> Outcome {
+    // Its child lives on if the hook is killed alone.
+    let script = "sleep 30 & child=$!; sleep 0.05; kill $child";
+    let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+    let stage = Stage {
+        shape: &|b| b.push("/hooks/createRuntime", hook.clone()),
+        only: &[
+            "clone3",
+            "close",
+            "pidfd_send_signal",
+            "pipe2",
+            "poll",
+            "read",
+            "waitid",
+            "write",
+        ],
+        ..Stage::new(&["create"], &nothing)
+    };
+    at_each_system_call(ctx, false, &stage)
 }
 
 fn the_waiting_init_can_be_killed_and_deleted(ctx: &Ctx) -> Outcome {

@@ -4,7 +4,7 @@ use crate::bundle::Bundle;
 use crate::command::{Cmd, Running};
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome, skip};
-use crate::{check, check_eq, tests};
+use crate::{check, check_eq, procs, tests};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ tests!("locking":
     list_survives_containers_that_come_and_go,
     containers_start_side_by_side,
     delete_force_does_not_wait_for_a_hook_that_hangs,
+    the_children_of_a_hook_end_with_a_runtime_that_is_killed,
     delete_force_does_not_wait_for_a_start_of_a_stopped_init,
     start_and_delete_do_not_wait_for_a_create_that_hangs,
 );
@@ -279,6 +280,48 @@ fn delete_force_does_not_wait_for_a_hook_that_hangs(ctx: &Ctx) -> Outcome {
     let c = hang_in(ctx, "startContainer")?.create()?;
     let start = hanging(ctx, c.verb::<&str>(&["start"], &[]), &c.id, "running")?;
     deleted_at_once(ctx, &c.id, start, "startContainer")
+}
+
+fn the_children_of_a_hook_end_with_a_runtime_that_is_killed(ctx: &Ctx) -> Outcome {
+    for (kind, verb) in [
+        ("prestart", "create"),
+        ("createRuntime", "create"),
+        ("createContainer", "create"),
+        ("poststart", "start"),
+        ("poststop", "delete"),
+    ] {
+        let began = ctx.dir.join(format!("{kind}-began"));
+        let script = format!("sleep 4711 & echo > {}; wait", began.display());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        let b = Bundle::new(ctx)?
+            .args(&SLEEP)
+            .push(&format!("/hooks/{kind}"), hook);
+        let mut runs = match verb {
+            "create" => b.verb::<&str>("create", &[])?,
+            _ => {
+                b.create()?;
+                ctx.rt(&[verb, &b.id])
+            }
+        }
+        .spawn()?;
+        ctx.until("the hook has a child", || began.exists())?;
+        runs.child.kill()?;
+        runs.wait()?;
+        if kind != "createContainer" {
+            // By themselves, as soon as the kernel has ended the runtime.
+            let me = rustix::process::getpid().as_raw_nonzero().get();
+            ctx.until("the children of the hook have ended", || {
+                let all = procs::descendants(me);
+                all.iter()
+                    .all(|pid| !procs::describe(*pid).contains("4711"))
+            })?;
+        }
+        if verb != "delete" {
+            ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+        }
+        ctx.nothing_left()?;
+    }
+    Ok(())
 }
 
 fn delete_force_does_not_wait_for_a_start_of_a_stopped_init(ctx: &Ctx) -> Outcome {

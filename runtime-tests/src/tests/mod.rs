@@ -3,6 +3,7 @@
 mod bad_config;
 mod bad_input;
 mod broken;
+mod callers_limits;
 mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
@@ -75,6 +76,7 @@ pub const ALL: &[&[Test]] = &[
     process::TESTS,
     rdt::TESTS,
     inheritance::TESTS,
+    callers_limits::TESTS,
     capabilities::TESTS,
     scheduling::TESTS,
     seccomp::TESTS,

@@ -30,12 +30,12 @@ fn relocate(c: &Context, span: Span) -> *const *const u8 {
     array.cast_const().cast()
 }
 
-/// The container's state in a file of its own: a pipe could fill up.
+/// What the smallest pipe holds.
+const PIPE_HOLDS: usize = 4096;
+
+/// The container's state, to be read by the hook. Through a pipe, which RLIMIT_FSIZE, set for the
+/// program already, does not measure; a state that could fill it up is in a file of its own.
 fn state_file(c: &Context) -> isize {
-    let fd = memfd_create(c"state".as_ptr().cast());
-    if fd < 0 {
-        return fd;
-    }
     let mut digits = [0u8; 12];
     let mut at = digits.len();
     let mut pid = getpid() as u32;
@@ -47,19 +47,29 @@ fn state_file(c: &Context) -> isize {
             break;
         }
     }
-    write(
-        fd as i32,
-        c.at(c.block.state_head),
-        c.block.state_head.count as usize,
-    );
-    write(fd as i32, digits[at..].as_ptr(), digits.len() - at);
-    write(
-        fd as i32,
-        c.at(c.block.state_tail),
-        c.block.state_tail.count as usize,
-    );
-    rewind(fd as i32);
-    fd
+    let (head, tail) = (c.block.state_head, c.block.state_tail);
+    let mut ends = [-1; 2];
+    let small = head.count as usize + digits.len() + tail.count as usize <= PIPE_HOLDS;
+    let result = if small {
+        pipe(&mut ends)
+    } else {
+        let fd = memfd_create(c"state".as_ptr().cast());
+        ends = [fd as i32; 2];
+        fd
+    };
+    if result < 0 {
+        return result;
+    }
+    let [reader, writer] = ends;
+    write(writer, c.at(head), head.count as usize);
+    write(writer, digits[at..].as_ptr(), digits.len() - at);
+    write(writer, c.at(tail), tail.count as usize);
+    if small {
+        close(writer);
+    } else {
+        rewind(writer);
+    }
+    reader as isize
 }
 
 fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8) {
