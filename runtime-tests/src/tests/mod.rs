@@ -10,6 +10,7 @@ mod cgroup_v2;
 mod cve;
 mod devices;
 mod engines;
+mod events;
 mod exec;
 mod exec_confinement;
 mod exec_failures;
@@ -46,6 +47,7 @@ mod seccomp;
 mod seccomp_actions;
 mod security;
 mod terminal;
+mod update;
 
 use crate::suite::Test;
 
@@ -106,4 +108,6 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     ps::TESTS,
+    update::TESTS,
+    events::TESTS,
 ];
