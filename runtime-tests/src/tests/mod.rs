@@ -48,6 +48,8 @@ mod seccomp_actions;
 mod security;
 mod terminal;
 mod update;
+mod update_files;
+mod update_refusals;
 
 use crate::suite::Test;
 
@@ -109,5 +111,7 @@ pub const ALL: &[&[Test]] = &[
     pause::TESTS,
     ps::TESTS,
     update::TESTS,
+    update_files::TESTS,
+    update_refusals::TESTS,
     events::TESTS,
 ];
