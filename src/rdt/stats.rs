@@ -150,3 +150,68 @@ fn line(schemata: Option<&str>, resource: &str) -> String {
     let found = lines.find(|line| line.split(':').next() == Some(resource));
     found.unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Record;
+
+    #[test]
+    fn what_the_processor_has_is_told_with_runcs_names() {
+        let root = std::env::temp_dir().join(format!("corten-rdt-stats-{}", std::process::id()));
+        let shown = || {
+            let record = Record {
+                root: root.display().to_string(),
+                group: root.join("gold").display().to_string(),
+                makes_group: false,
+                named: true,
+                monitor: Some(root.join("gold/mon_groups/c1").display().to_string()),
+            };
+            serde_json::to_string(&record.stats()).unwrap()
+        };
+        assert_eq!(shown(), "{}");
+        for (path, text) in [
+            ("info/L3/cbm_mask", "7ff\n"),
+            ("info/L3/min_cbm_bits", "1\n"),
+            ("info/L3/num_closids", "16\n"),
+            ("schemata", "    L3:0=7ff;1=7ff\n    MB:0=100;1=100\n"),
+            ("gold/schemata", "    L3:0=00f;1=7ff\n    MB:0= 20;1=100\n"),
+            ("info/MB/num_closids", "8\n"),
+            ("info/MB/min_bandwidth", "10\n"),
+            ("info/MB/bandwidth_gran", "10\n"),
+            ("info/MB/delay_linear", "1\n"),
+            (
+                "info/L3_MON/mon_features",
+                "llc_occupancy\nmbm_total_bytes\n",
+            ),
+            (
+                "gold/mon_groups/c1/mon_data/mon_L3_00/llc_occupancy",
+                "4096\n",
+            ),
+            (
+                "gold/mon_groups/c1/mon_data/mon_L3_00/mbm_total_bytes",
+                "7\n",
+            ),
+            (
+                "gold/mon_groups/c1/mon_data/mon_L3_01/mbm_total_bytes",
+                "Unavailable\n",
+            ),
+        ] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let found = shown();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            found,
+            concat!(
+                r#"{"l3_cache_info":{"cbm_mask":"7ff","min_cbm_bits":1,"num_closids":16},"#,
+                r#""l3_cache_schema_root":"L3:0=7ff;1=7ff","l3_cache_schema":"L3:0=00f;1=7ff","#,
+                r#""mem_bw_info":{"bandwidth_gran":10,"delay_linear":1,"min_bandwidth":10,"num_closids":8},"#,
+                r#""mem_bw_schema_root":"MB:0=100;1=100","mem_bw_schema":"MB:0= 20;1=100","#,
+                r#""mbm_stats":[{"mbm_total_bytes":7,"mbm_local_bytes":0},{"mbm_total_bytes":0,"mbm_local_bytes":0}],"#,
+                r#""cmt_stats":[{"llc_occupancy":4096},{"llc_occupancy":0}]}"#
+            )
+        );
+    }
+}

@@ -81,7 +81,7 @@ fn an_idle_cgroup_keeps_its_shares(ctx: &Ctx) -> Outcome {
 }
 
 /// Skips unless the kernel has real-time bandwidth for cgroups, of which these get some.
-fn real_time(ctx: &Ctx) -> Outcome {
+pub(super) fn real_time(ctx: &Ctx) -> Outcome {
     if !ctx.v1("cpu")?.mount.join("cpu.rt_runtime_us").exists() {
         return skip("the kernel has no real-time limits for cgroups");
     }

@@ -12,6 +12,7 @@ mod check;
 mod cve;
 mod devices;
 mod engines;
+mod events;
 mod exec;
 mod exec_confinement;
 mod exec_failures;
@@ -54,6 +55,9 @@ mod several;
 mod terminal;
 mod wait;
 mod watch;
+mod update;
+mod update_files;
+mod update_refusals;
 
 use crate::suite::Test;
 
@@ -122,4 +126,8 @@ pub const ALL: &[&[Test]] = &[
     watch::TESTS,
     check::TESTS,
     info::TESTS,
+    update::TESTS,
+    update_files::TESTS,
+    update_refusals::TESTS,
+    events::TESTS,
 ];

@@ -25,6 +25,10 @@ tests!("rdt":
     without_resctrl_it_is_refused,
     a_failed_create_leaves_no_group,
     a_create_killed_at_any_system_call_leaves_no_group as Long,
+    update_changes_the_lines_of_a_group,
+    update_makes_a_group_for_a_container_that_has_none,
+    update_without_resctrl_is_refused,
+    events_tell_what_resctrl_tells,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -469,4 +473,120 @@ fn a_create_killed_at_any_system_call_leaves_no_group(ctx: &Ctx) -> Outcome {
         "hardly a moment had a group: {seen:?} of {tried}"
     );
     Ok(())
+}
+
+impl<'a> Resctrl<'a> {
+    /// `update` of a container, where the first look at a file system finds resctrl.
+    fn update(&self, id: &str, flags: &[&str]) -> Cmd<'a> {
+        let poke = "inject=fstatfs:poke_exit=@arg2=2158650700000000:when=1";
+        let words = ["strace", "-qq", "-o", "/dev/null", "-e", poke];
+        let mut args = vec!["update"];
+        args.extend(flags);
+        args.push(id);
+        self.ctx.rt(&args).within(&words).within(&self.enter())
+    }
+}
+
+fn update_changes_the_lines_of_a_group(ctx: &Ctx) -> Outcome {
+    let fs = Resctrl::new(ctx)?;
+    let b = bundle(ctx, json!({"schemata": ["L3:0=f;1=f0", "MB:1=20"]}))?;
+    fs.start(&b)?;
+    let schemata = || fs.file(&format!("{}/schemata", b.id));
+    fs.update(
+        &b.id,
+        &["--l3-cache-schema", "L3:0=3", "--mem-bw-schema", "MB:0=50"],
+    )
+    .run()?
+    .ok()?;
+    check_eq!(schemata()?, "MB:0=50;1=20\nL3:0=003;1=0f0", "schemata");
+    // The second line is refused, so the first is taken back, and so is the cgroup.
+    let flags = ["--l3-cache-schema", "L3:0=1\nL9:0=f", "--pids-limit", "7"];
+    let refused = fs.update(&b.id, &flags).run()?.refused()?;
+    refused.says(&["--l3-cache-schema: cannot write"])?;
+    check_eq!(
+        schemata()?,
+        "MB:0=50;1=20\nL3:0=003;1=0f0",
+        "schemata after a refusal"
+    );
+    if let Ok(pids) = ctx.v1("pids") {
+        let limit = std::fs::read_to_string(ctx.cgroup_dir(pids, &b.id).join("pids.max"))?;
+        check_eq!(limit.trim(), "max", "pids.max after a refusal");
+    }
+    fs.delete(&b.id)?;
+    check!(!fs.exists(&b.id), "the group is still there");
+    Ok(())
+}
+
+fn update_makes_a_group_for_a_container_that_has_none(ctx: &Ctx) -> Outcome {
+    let fs = Resctrl::new(ctx)?;
+    let c = Bundle::new(ctx)?
+        .shell("sleep 1000 & echo up; wait")
+        .detach()?;
+    c.wait_stdout("up")?;
+    let refused = fs
+        .update(&c.id, &["--l3-cache-schema", "L9:0=f"])
+        .run()?
+        .refused()?;
+    refused.says(&["--l3-cache-schema: cannot write"])?;
+    check!(
+        !fs.exists(&c.id),
+        "the group of a refused update is still there"
+    );
+    fs.update(&c.id, &["--l3-cache-schema", "L3:0=3"])
+        .run()?
+        .ok()?;
+    check_eq!(
+        fs.file(&format!("{}/schemata", c.id))?,
+        "MB:0=100;1=100\nL3:0=003;1=fff",
+        "schemata"
+    );
+    let tasks = fs.file(&format!("{}/tasks", c.id))?;
+    check!(
+        tasks
+            .lines()
+            .any(|task| task == c.pid().map(|pid| pid.to_string()).unwrap_or_default()),
+        "tasks: {tasks}"
+    );
+    check_eq!(tasks.lines().count(), 2, "tasks: {tasks}");
+    fs.delete(&c.id)?;
+    check!(!fs.exists(&c.id), "the group is still there");
+    Ok(())
+}
+
+fn update_without_resctrl_is_refused(ctx: &Ctx) -> Outcome {
+    if std::path::Path::new("/sys/fs/resctrl").exists() {
+        return skip("this machine has resctrl");
+    }
+    let c = Bundle::new(ctx)?.args(&SLEEP).detach()?;
+    for flags in [
+        ["--l3-cache-schema", "L3:0=f"],
+        ["--mem-bw-schema", "MB:0=20"],
+    ] {
+        let refused = c
+            .verb::<&str>(&["update", flags[0], flags[1]], &[])
+            .run()?
+            .refused()?;
+        refused.says(&["no resctrl file system is mounted"])?;
+    }
+    c.status_is("running")
+}
+
+fn events_tell_what_resctrl_tells(ctx: &Ctx) -> Outcome {
+    let fs = Resctrl::new(ctx)?;
+    let b = bundle(
+        ctx,
+        json!({"schemata": ["L3:0=f"], "enableMonitoring": true}),
+    )?;
+    fs.start(&b)?;
+    let output = ctx
+        .rt(&["events", "--stats", &b.id])
+        .within(&fs.enter())
+        .run()?
+        .ok()?;
+    let event: Value = serde_json::from_str(&output.stdout)?;
+    let rdt = &event["data"]["intel_rdt"];
+    // The stand-in tells nothing of caches, so nothing is shown of them: src/rdt/stats.rs has
+    // its own tests.
+    check_eq!(*rdt, json!({}), "RDT");
+    fs.delete(&b.id)
 }

@@ -415,7 +415,7 @@ fn device_rules_are_no_reason_to_fail(ctx: &Ctx) -> Outcome {
 }
 
 /// A cgroup of v2 that belongs to the user, as a service manager gives it.
-fn delegated(ctx: &Ctx) -> Outcome {
+pub(super) fn delegated(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let dir = ctx.cgroup_dir(ctx.v2("")?, "");
     // What is removed with the test is below the prefix; the user's own processes are in a leaf.
