@@ -18,6 +18,7 @@ mod pivot;
 mod procfs;
 pub mod resolve;
 
+pub use old_kernel::namespace_is_private;
 pub use pivot::{change_root, move_root, pivot};
 pub use procfs::Procfs;
 

@@ -204,7 +204,8 @@ fn listen_fds_are_passed_on(ctx: &Ctx) -> Outcome {
 fn names_of_listen_fds_go_with_them(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.shell("echo $LISTEN_FDS $LISTEN_FDNAMES");
     let cmd = b.verb::<&str>("run", &[])?.env("LISTEN_FDNAMES", "web:ctl");
-    let line = "exec 3</dev/zero 4</dev/zero; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    let line =
+        "exec 3</dev/zero 4</dev/zero; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
     let said = cmd.within(&["/bin/sh", "-c", line]).run()?.ok()?.stdout;
     check_eq!(said, "2 web:ctl\n", "LISTEN_FDS and LISTEN_FDNAMES");
     Ok(())

@@ -167,9 +167,15 @@ fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str) -> Outcome<bool> {
     let runtime_dir = ctx.dir.join(format!("xdg{}", ctx.next()));
     std::fs::create_dir(&runtime_dir)?;
     let runtime = ctx.runtime.to_string_lossy();
-    let argv: Vec<&str> = wrapper.iter().copied().chain([runtime.as_ref(), "watch"]).collect();
+    let argv: Vec<&str> = wrapper
+        .iter()
+        .copied()
+        .chain([runtime.as_ref(), "watch"])
+        .collect();
     let watch = ctx.host(&argv).env("USER", user);
-    let mut watch = watch.env("XDG_RUNTIME_DIR", &runtime_dir.to_string_lossy()).spawn()?;
+    let mut watch = watch
+        .env("XDG_RUNTIME_DIR", &runtime_dir.to_string_lossy())
+        .spawn()?;
     let state = runtime_dir.join("corten");
     let found = (0..100).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
@@ -182,13 +188,24 @@ fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str) -> Outcome<bool> {
 
 fn root_of_a_user_namespace_alone_keeps_it_there_too(ctx: &Ctx) -> Outcome {
     let unshare = ["unshare", "--user", "--map-root-user"];
-    if ctx.host(&["unshare", "--user", "--map-root-user", "true"]).run()?.code != 0 {
+    if ctx
+        .host(&["unshare", "--user", "--map-root-user", "true"])
+        .run()?
+        .code
+        != 0
+    {
         return skip("unshare makes no user namespace here");
     }
     let hosts = Path::new("/run/corten");
     let was_there = hosts.exists();
-    check!(state_dir_of(ctx, &unshare, "somebody")?, "root of a user namespace alone");
-    check!(!state_dir_of(ctx, &unshare, "root")?, "one that is root to itself");
+    check!(
+        state_dir_of(ctx, &unshare, "somebody")?,
+        "root of a user namespace alone"
+    );
+    check!(
+        !state_dir_of(ctx, &unshare, "root")?,
+        "one that is root to itself"
+    );
     check!(!state_dir_of(ctx, &[], "somebody")?, "the host's root");
     if !was_there {
         // Empty, or somebody else's by now.
