@@ -13,14 +13,13 @@ use crate::plan::cgroup::Manager;
 use crate::sys::regex::Regex;
 
 /// The directory of all containers: `--root`, or `/run/corten`, or for other users
-/// than root `$XDG_RUNTIME_DIR/corten`.
+/// than root `$XDG_RUNTIME_DIR/corten`: also for one who is root of a user namespace only, as
+/// `$USER` tells (runc's rule).
 pub fn root(global: &Global) -> Result<PathBuf> {
     let root = match &global.root {
         Some(root) => std::path::absolute(root).context("--root")?,
         None => match std::env::var_os("XDG_RUNTIME_DIR") {
-            Some(dir) if !rustix::process::geteuid().is_root() && !dir.is_empty() => {
-                PathBuf::from(dir).join("corten")
-            }
+            Some(dir) if !dir.is_empty() && is_a_user() => PathBuf::from(dir).join("corten"),
             _ => PathBuf::from("/run/corten"),
         },
     };
@@ -28,6 +27,19 @@ pub fn root(global: &Global) -> Result<PathBuf> {
         bail!("--root must not be /: it is the directory that holds the containers' state");
     }
     Ok(root)
+}
+
+/// Whether this is not the host's root.
+fn is_a_user() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let user = std::env::var_os("USER").unwrap_or_default();
+    // The file is read for those alone who had to become root.
+    !user.is_empty() && user != "root" && {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    }
 }
 
 /// The store at that directory.

@@ -15,5 +15,7 @@ pub fn events(global: &Global, args: &Events) -> Result<()> {
     if args.stats {
         return print::line(&watched.stats()?);
     }
+    // This goes on as long as the container.
+    crate::sys::alloc::reuse_memory();
     watched.follow(args.interval, print::line)
 }

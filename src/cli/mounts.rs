@@ -19,7 +19,10 @@ pub fn mounts(global: &Global, args: &Mounts) -> Result<()> {
     let state = entry.read_state()?;
     // The descriptor first, the look after: what it stands for is then the init.
     let init = open_init(&state)?;
-    match (status::of(&state, entry.dir()), init) {
+    let status = status::of(&state, entry.dir());
+    // Nothing of the host's files stays open while the container's mounts are entered.
+    drop(entry);
+    match (status, init) {
         (Status::Created | Status::Running | Status::Paused, Some(init)) => {
             let template: Template<'_> = serde_json::from_slice(state.template.as_bytes())
                 .with_context(|| format!("the state of container {:?} is incomplete", args.id))?;

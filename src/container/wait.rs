@@ -96,6 +96,8 @@ impl Waiter {
             }
         }
         let code = exit_code(&self.state, init.as_fd());
+        // `run --keep`, or another `wait`, may have been quicker.
+        let code = code.or_else(|| self.entry.read_state().ok()?.exit_status);
         let code = code.ok_or_else(|| WaitError::Unknown(self.state.id.clone()))?;
         // Whoever holds the lock is about to remove it.
         if let Ok(true) = self.entry.lock(false) {

@@ -6,8 +6,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
@@ -15,40 +13,18 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use super::Running;
 use super::notify::Proxy;
 use crate::sys::pidfd::send_signal;
+pub use crate::sys::signals::Signals;
 use crate::sys::{Errno, Result};
 
-/// Every signal of this process, as a descriptor. To be made before the launch.
-pub struct Signals(SignalFd);
-
-impl Signals {
-    /// Blocks all signals and opens the descriptor.
-    ///
-    /// # Errors
-    /// sigprocmask(2), signalfd(2).
-    pub fn block() -> Result<Signals> {
-        let all = SigSet::all();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&all), None).map_err(errno_of)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&all, flags)
-            .map(Signals)
-            .map_err(errno_of)
-    }
-
-    /// The next signal that somebody sent. SIGPIPE that this process got for its own
-    /// write is nobody's.
-    fn next(&self) -> Option<i32> {
-        loop {
-            let info = self.0.read_signal().ok()??;
-            let signal = i32::try_from(info.ssi_signo).ok()?;
-            if signal != libc::SIGPIPE || info.ssi_pid != std::process::id() {
-                return Some(signal);
-            }
+/// The next signal that somebody sent. SIGPIPE that this process got for its own write is
+/// nobody's.
+fn next_signal(signals: &Signals) -> Option<i32> {
+    loop {
+        let (signal, sender) = signals.read()?;
+        if signal != libc::SIGPIPE || sender != std::process::id() {
+            return Some(signal);
         }
     }
-}
-
-fn errno_of(errno: nix::errno::Errno) -> Errno {
-    Errno::from_raw_os_error(errno as i32)
 }
 
 /// Waits for the process; gives its exit code, 128 and the signal if one killed it. Meanwhile
@@ -63,7 +39,7 @@ pub fn wait(running: &Running, signals: &Signals, mut proxy: Option<Proxy>) -> R
     };
     loop {
         let pidfd = running.pidfd.as_fd();
-        let mut wanted = vec![(pidfd, PollFlags::IN), (signals.0.as_fd(), PollFlags::IN)];
+        let mut wanted = vec![(pidfd, PollFlags::IN), (signals.as_fd(), PollFlags::IN)];
         if let Some(relay) = &relay {
             wanted.extend(relay.interests());
         }
@@ -78,7 +54,7 @@ pub fn wait(running: &Running, signals: &Signals, mut proxy: Option<Proxy>) -> R
             log::warn!("{error}");
         }
         if !ready[1].is_empty() {
-            while let Some(signal) = signals.next() {
+            while let Some(signal) = next_signal(signals) {
                 forward(running, signal, relay.as_mut());
             }
         }

@@ -9,6 +9,7 @@
 //! host's mount namespace that belongs to that user namespace, as it is when `create` mounts.
 
 use std::ffi::CString;
+use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, statx};
@@ -26,12 +27,12 @@ use crate::plan::namespaces::{Join, NamespacePlan};
 use crate::plan::path::{c_string, clean};
 use crate::plan::{CgroupMounts, process};
 use crate::rootfs::filesystem::{self, Maker};
-use crate::rootfs::mounts::{Context, Own, make};
-use crate::rootfs::{Procfs, detached, resolve};
+use crate::rootfs::mounts::{Context, Own, clone_tree, make, set_attr, set_propagation};
+use crate::rootfs::{self, Procfs, detached, resolve};
 use crate::sys::mount::change_root_propagation;
 use crate::sys::pidfd::send_signal;
 use crate::sys::process::{setns, unshare_namespaces};
-use crate::sys::stub::Failure;
+use crate::sys::stub::{self as sys_stub, Failure};
 use crate::sys::{Errno, errno_text};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
@@ -63,7 +64,7 @@ impl Target<'_> {
         let user = self.enters_user_namespace()?;
         let namespaces = self.namespaces(user);
         let linux = self.linux(user)?;
-        let plans = mounts::plan(mounts, &self.state.bundle, &linux, &namespaces)?;
+        let mut plans = mounts::plan(mounts, &self.state.bundle, &linux, &namespaces)?;
         for (index, plan) in plans.iter().enumerate() {
             refuse(index, plan)?;
         }
@@ -75,22 +76,16 @@ impl Target<'_> {
             false => None,
         };
         self.enter(self.template.namespaces & SHOWN, user)?;
+        let mut stage = Stage { is_set: false };
         if user {
-            unshare_namespaces(NEWNS).doing("make a mount namespace", "")?;
-            change_root_propagation(libc::MS_PRIVATE | libc::MS_REC)
-                .doing("make mounts private", "")?;
+            stage.set()?;
         }
         let mut trees = match trees.take() {
             Some(trees) => trees,
             None => sources::open_mounts(&plans, &namespaces)?,
         };
-        for (index, plan) in plans.iter().enumerate() {
-            if let (What::Filesystem(fs), None) = (&plan.what, &trees[index]) {
-                let mount =
-                    filesystem::detached(fs, None, fs.inherits_mode || fs.copy_up, Maker::Runtime);
-                let mount = mount.map_err(|errno| sources::not_mounted(index, fs, errno))?;
-                trees[index] = Some(mount);
-            }
+        for (index, plan) in plans.iter_mut().enumerate() {
+            trees[index] = stage.prepare(index, plan, trees[index].take(), user)?;
         }
         let root = self.enter_mounts()?;
         for (index, plan) in plans.iter().enumerate() {
@@ -242,6 +237,83 @@ fn failed(failure: Failure) -> LaunchError {
     LaunchError::System(failure.stage.text(), String::new(), errno)
 }
 
+/// The host's side, where mounts are made ready to be attached.
+struct Stage {
+    /// It is a copy of the host's mount namespace.
+    is_set: bool,
+}
+
+impl Stage {
+    fn set(&mut self) -> Result<(), LaunchError> {
+        if !self.is_set {
+            unshare_namespaces(NEWNS).doing("make a mount namespace", "")?;
+            change_root_propagation(libc::MS_PRIVATE | libc::MS_REC)
+                .doing("make mounts private", "")?;
+            rootfs::namespace_is_private();
+            self.is_set = true;
+        }
+        Ok(())
+    }
+
+    /// Makes a new file system, or gives a bind its flags, for which nothing is left to do then.
+    fn prepare(
+        &mut self,
+        index: usize,
+        plan: &mut MountPlan,
+        tree: Option<OwnedFd>,
+        user: bool,
+    ) -> Result<Option<OwnedFd>, LaunchError> {
+        match (&mut plan.what, tree) {
+            (What::Filesystem(fs), None) => {
+                let mount =
+                    filesystem::detached(fs, None, fs.inherits_mode || fs.copy_up, Maker::Runtime);
+                Ok(Some(
+                    mount.map_err(|errno| sources::not_mounted(index, fs, errno))?,
+                ))
+            }
+            (
+                What::Bind {
+                    attr,
+                    recursive_attr,
+                    ..
+                },
+                Some(mut tree),
+            ) => {
+                let (attr, recursive_attr) = (take(attr), take(recursive_attr));
+                let set = |tree: &OwnedFd| {
+                    set_propagation(tree, SLAVE)?;
+                    set_attr(tree, false, &attr)?;
+                    set_attr(tree, true, &recursive_attr)
+                };
+                let mut done = set(&tree);
+                if done == Err(Errno::NOSYS) && !self.is_set {
+                    // Before Linux 5.12 only a mount that is attached can be changed.
+                    self.set()?;
+                    done = set(&tree).and_then(|()| match clone_tree(&tree, true) {
+                        Ok(detached) => {
+                            tree = detached;
+                            Ok(())
+                        }
+                        // It was not attached for what was changed.
+                        Err(Errno::INVAL) => Ok(()),
+                        Err(errno) => Err(errno),
+                    });
+                }
+                let failed = sys_stub::Stage::MountFlags;
+                done.map_err(|errno| {
+                    let plans = std::slice::from_ref(plan);
+                    let text = describe::mount(failed, 0, (plans, user), errno.raw_os_error(), "");
+                    // The words are those of the first of one.
+                    let text = text.replacen("/mounts/0", &format!("/mounts/{index}"), 1);
+                    LaunchError::Init(text)
+                })?;
+                Ok(Some(tree))
+            }
+            (_, tree) => Ok(tree),
+        }
+    }
+}
+
 /// What only `create` can do.
 fn refuse(index: usize, plan: &MountPlan) -> Result<(), ConfigError> {
     let message = match &plan.what {
@@ -268,8 +340,7 @@ fn attach(
     let mut context = Context {
         root,
         trees: &mut [tree],
-        // Made on the host's side, it is a peer of the host's mount.
-        tree_propagation: Some(SLAVE),
+        tree_propagation: None,
         follows_links: false,
         cgroup: &CgroupMounts::Hidden,
         namespaces,

@@ -21,6 +21,7 @@ mod procfs;
 pub mod resolve;
 pub mod tree;
 
+pub use old_kernel::namespace_is_private;
 pub use pivot::{change_root, move_root, pivot};
 pub use procfs::Procfs;
 

@@ -14,6 +14,7 @@ pub mod pidfd;
 pub mod probe;
 pub mod process;
 pub mod regex;
+pub mod signals;
 pub mod spawn;
 pub mod stub;
 

@@ -25,7 +25,11 @@ fn a_file_size_limit_is_an_error_in_one_line(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
     // Nothing, and the record but not what the init becomes.
     for limit in ["--fsize=0", "--fsize=6000"] {
-        for (verb, options) in [("create", vec![]), ("run", vec![]), ("run", vec!["--detach"])] {
+        for (verb, options) in [
+            ("create", vec![]),
+            ("run", vec![]),
+            ("run", vec!["--detach"]),
+        ] {
             b.verb(verb, &options)?
                 .within(&limited(limit)?)
                 .run()?

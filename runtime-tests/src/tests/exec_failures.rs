@@ -21,6 +21,7 @@ tests!("exec_failures":
     flags_that_contradict,
     labels_without_a_security_module,
     no_command,
+    values_that_mean_nothing,
     a_cwd_that_is_not_there,
     a_user_that_is_not_mapped,
     sockets_that_are_not_there,
@@ -227,6 +228,38 @@ fn labels_without_a_security_module(ctx: &Ctx) -> Outcome {
             "apparmorProfile",
         )?;
     }
+    Ok(())
+}
+
+fn values_that_mean_nothing(ctx: &Ctx) -> Outcome {
+    let c = sleeping(ctx)?;
+    for (options, words) in [
+        (
+            ["--env", "NAME"],
+            "invalid environment variable: there is no",
+        ),
+        (["--env", "=value"], "its name is empty"),
+        (["--cwd", "tmp"], "is not absolute"),
+        (["--user", "nobody"], "no user or group number"),
+        (["--additional-gids", "-1"], "additional-gids"),
+        (["--cgroup", "../x"], "leads out of the container's cgroup"),
+        (["--cgroup", "nosuch:x"], "nosuch"),
+        (["--preserve-fds", "-1"], "preserve-fds"),
+        (["--preserve-fds", "3"], "is not open"),
+    ] {
+        let output = c.exec(&options, &["/bin/true"]).run()?;
+        check!(
+            output.code == 255 || output.code == 1,
+            "{options:?}: {output:?}"
+        );
+        let code = output.code;
+        output.refused_with(code)?.says(&[words])?;
+        only_the_init(ctx, &c)?;
+    }
+    // What the spec wants ignored is a warning.
+    let unknown = ["--cap", "CAP_NOSUCH"];
+    let output = c.exec(&unknown, &["/bin/true"]).run()?.ok()?;
+    output.says(&["CAP_NOSUCH"])?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ tests!("foreground":
     death_by_a_signal_is_128_plus_its_number,
     kill_of_a_foreground_container_is_137,
     signals_to_the_runtime_reach_the_container,
+    every_real_time_signal_reaches_the_container,
     nothing_is_left_after_run,
     keep_leaves_the_stopped_container,
     no_subreaper_is_accepted,
@@ -98,6 +99,31 @@ fn signals_to_the_runtime_reach_the_container(ctx: &Ctx) -> Outcome {
     }
     check_eq!(run.wait()?, 7, "exit code");
     ctx.nothing_left()
+}
+
+/// Seen to fail (it times out) with the set of all signals that musl makes: 34, everybody's SIGRTMIN, kills the
+/// runtime, and the container lives on.
+fn every_real_time_signal_reaches_the_container(ctx: &Ctx) -> Outcome {
+    let traps = "for s in 34 35 37 63 64; do trap \"echo got $s\" $s; done";
+    let line = format!("{traps}; trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done");
+    let c = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let b = Bundle::new(ctx)?.shell(&line);
+    let runs = [
+        b.verb::<&str>("run", &[])?.spawn()?,
+        c.exec(&[], &["/bin/sh", "-c", &line]).spawn()?,
+    ];
+    for mut run in runs {
+        let mut out = lines(run.child.stdout.take())?;
+        next_line(&mut out, "ready")?;
+        for signal in ["34", "35", "37", "63", "64"] {
+            let kill = format!("kill -{signal} {}", run.pid());
+            ctx.host(&["/bin/sh", "-c", &kill]).run()?.ok()?;
+            next_line(&mut out, &format!("got {signal}"))?;
+        }
+        procs::signal(run.pid(), Signal::TERM);
+        check_eq!(run.wait()?, 7, "exit code");
+    }
+    Ok(())
 }
 
 fn nothing_is_left_after_run(ctx: &Ctx) -> Outcome {

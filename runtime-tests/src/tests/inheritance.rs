@@ -19,6 +19,8 @@ tests!("inheritance":
     preserve_fds_passes_that_many_on,
     descriptors_beyond_preserve_fds_do_not_leak,
     listen_fds_are_passed_on,
+    names_of_listen_fds_go_with_them,
+    listen_fds_of_another_process_are_not_passed_on,
     the_parent_death_signal_is_off,
     the_cgroup_of_the_caller_does_not_leak,
 );
@@ -196,6 +198,30 @@ fn listen_fds_are_passed_on(ctx: &Ctx) -> Outcome {
         "1 1\n/dev/zero\n",
         "LISTEN_FDS, LISTEN_PID and descriptor 3"
     );
+    Ok(())
+}
+
+fn names_of_listen_fds_go_with_them(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?.shell("echo $LISTEN_FDS $LISTEN_FDNAMES");
+    let cmd = b.verb::<&str>("run", &[])?.env("LISTEN_FDNAMES", "web:ctl");
+    let line =
+        "exec 3</dev/zero 4</dev/zero; export LISTEN_FDS=2 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    let said = cmd.within(&["/bin/sh", "-c", line]).run()?.ok()?.stdout;
+    check_eq!(said, "2 web:ctl\n", "LISTEN_FDS and LISTEN_FDNAMES");
+    Ok(())
+}
+
+fn listen_fds_of_another_process_are_not_passed_on(ctx: &Ctx) -> Outcome {
+    for pid in ["1", "", "x"] {
+        let inside = "echo ${LISTEN_FDS-none} ${LISTEN_FDNAMES-none}; ls /proc/self/fd | wc -l";
+        let b = Bundle::new(ctx)?.shell(inside);
+        let cmd = b.verb::<&str>("run", &[])?.env("LISTEN_PID", pid);
+        let cmd = cmd.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "web");
+        let line = "exec 3</dev/zero; exec \"$0\" \"$@\"";
+        let said = cmd.within(&["/bin/sh", "-c", line]).run()?.ok()?.stdout;
+        // The fourth is the directory that is read.
+        check_eq!(said, "none none\n4\n", "with LISTEN_PID={pid:?}");
+    }
     Ok(())
 }
 

@@ -25,6 +25,8 @@ tests!("labels":
     without_a_selinux_label_the_keyring_has_the_runtimes,
     a_keyring_that_is_kept_is_not_labelled,
     keys_are_labelled_only_with_a_selinux_label,
+    exec_gives_the_containers_apparmor_profile_or_that_of_the_flag,
+    exec_gives_the_containers_selinux_label_or_that_of_the_flag,
     labels_are_written_in_joined_user_and_pid_namespaces,
     a_mount_label_holds_for_new_file_systems,
     an_unknown_mount_label_is_refused,
@@ -205,6 +207,34 @@ fn without_apparmor_a_profile_is_one_clear_line(ctx: &Ctx) -> Outcome {
         "/process/apparmorProfile",
         &["AppArmor is not enabled"],
     )
+}
+
+const OWN_LABEL: &str = "tr -d '\\0' < /proc/self/attr/current";
+
+fn exec_gives_the_containers_apparmor_profile_or_that_of_the_flag(ctx: &Ctx) -> Outcome {
+    let (profile, other) = (Profile::load(ctx)?, Profile::load(ctx)?);
+    let c = profile.bundle()?.args(&["/bin/sleep", "1000"]).detach()?;
+    check_eq!(c.exec_says(&[], OWN_LABEL)?, profile.enforced(), "profile");
+    let denied = c.exec_says(&[], "cat /secret 2>&1 | grep -c denied")?;
+    check_eq!(denied, "1", "what the profile denies");
+    let said = c.exec_says(&["--apparmor", &other.name], OWN_LABEL)?;
+    check_eq!(said, other.enforced(), "profile of --apparmor");
+    let plain = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]).detach()?;
+    let said = plain.exec_says(&["--apparmor", &other.name], OWN_LABEL)?;
+    check_eq!(said, other.enforced(), "profile of --apparmor alone");
+    let unknown = ["--apparmor", "nosuch-profile"];
+    c.exec(&unknown, &["/bin/true"]).run()?.refused_with(255)?;
+    Ok(())
+}
+
+fn exec_gives_the_containers_selinux_label_or_that_of_the_flag(ctx: &Ctx) -> Outcome {
+    let (label, other) = (own_label_at("s0:c1,c2")?, own_label_at("s0:c3,c4")?);
+    let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label.as_str());
+    let c = b.args(&["/bin/sleep", "1000"]).detach()?;
+    check_eq!(c.exec_says(&[], OWN_LABEL)?, label, "label");
+    let said = c.exec_says(&["--process-label", &other], OWN_LABEL)?;
+    check_eq!(said, other, "label of --process-label");
+    Ok(())
 }
 
 fn a_selinux_label_holds_for_the_process(ctx: &Ctx) -> Outcome {

@@ -53,11 +53,11 @@ mod seccomp_actions;
 mod security;
 mod several;
 mod terminal;
-mod wait;
-mod watch;
 mod update;
 mod update_files;
 mod update_refusals;
+mod wait;
+mod watch;
 
 use crate::suite::Test;
 

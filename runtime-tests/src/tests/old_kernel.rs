@@ -26,6 +26,8 @@ tests!("old_kernel":
     on_a_kernel_like_5_10_neighbours_never_see_the_host as Long,
     on_a_kernel_like_5_10_hooks_run as Long,
     on_a_kernel_like_5_10_a_flag_of_seccomp_that_it_lacks_is_refused,
+    on_a_kernel_like_5_10_mounts_are_added_and_removed as Long,
+    on_a_kernel_like_5_10_the_end_is_waited_for as Long,
 );
 
 /// Starts the runtime behind the filter from now on.
@@ -336,5 +338,34 @@ fn on_a_kernel_like_5_10_a_flag_of_seccomp_that_it_lacks_is_refused(ctx: &Ctx) -
     keeps(
         ctx,
         &["seccomp_actions::before_linux_5_19_wait_killable_with_a_listener_is_refused"],
+    )
+}
+
+fn on_a_kernel_like_5_10_mounts_are_added_and_removed(ctx: &Ctx) -> Outcome {
+    keeps(
+        ctx,
+        &[
+            "hotplug::a_directory_comes_and_goes",
+            "hotplug::a_file_is_bound_on_a_file",
+            "hotplug::a_read_only_bind_refuses_writes",
+            "hotplug::a_tmpfs_is_mounted_with_its_options",
+            "hotplug::several_mounts_are_made_in_order",
+            "hotplug::a_user_namespace_has_its_own_root_in_a_tmpfs",
+            "hotplug::a_user_namespace_gets_binds",
+            "hotplug::the_hosts_mounts_come_in_and_the_containers_do_not_go_out",
+            "hotplug::all_are_mounted_or_none",
+            "hotplug::links_of_the_container_are_refused",
+        ],
+    )
+}
+
+fn on_a_kernel_like_5_10_the_end_is_waited_for(ctx: &Ctx) -> Outcome {
+    keeps(
+        ctx,
+        &[
+            "wait::it_returns_and_prints_the_exit_code",
+            "wait::an_end_that_nobody_has_reaped_is_known_later",
+            "watch::a_life_is_told_step_by_step_on_v1",
+        ],
     )
 }

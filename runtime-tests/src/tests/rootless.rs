@@ -16,6 +16,7 @@ tests!("rootless":
     a_generated_rootless_config_runs,
     a_container_goes_through_its_life,
     the_state_is_kept_below_xdg_runtime_dir,
+    root_of_a_user_namespace_alone_keeps_it_there_too,
     a_container_is_killed_and_deleted_without_a_cgroup,
     several_ranges_are_mapped_by_the_helpers,
     a_missing_helper_is_named,
@@ -158,6 +159,58 @@ fn the_state_is_kept_below_xdg_runtime_dir(ctx: &Ctx) -> Outcome {
     user(&["start", &b.id])?;
     user(&["delete", "--force", &b.id])?;
     check!(!run.join("corten").join(&b.id).exists(), "state is left");
+    Ok(())
+}
+
+/// The directory in which the runtime keeps its state, when it is started like this.
+fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str) -> Outcome<bool> {
+    let runtime_dir = ctx.dir.join(format!("xdg{}", ctx.next()));
+    std::fs::create_dir(&runtime_dir)?;
+    let runtime = ctx.runtime.to_string_lossy();
+    let argv: Vec<&str> = wrapper
+        .iter()
+        .copied()
+        .chain([runtime.as_ref(), "watch"])
+        .collect();
+    let watch = ctx.host(&argv).env("USER", user);
+    let mut watch = watch
+        .env("XDG_RUNTIME_DIR", &runtime_dir.to_string_lossy())
+        .spawn()?;
+    let state = runtime_dir.join("corten");
+    let found = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        state.exists()
+    });
+    let _ = watch.child.kill();
+    watch.wait()?;
+    Ok(found)
+}
+
+fn root_of_a_user_namespace_alone_keeps_it_there_too(ctx: &Ctx) -> Outcome {
+    let unshare = ["unshare", "--user", "--map-root-user"];
+    if ctx
+        .host(&["unshare", "--user", "--map-root-user", "true"])
+        .run()?
+        .code
+        != 0
+    {
+        return skip("unshare makes no user namespace here");
+    }
+    let hosts = Path::new("/run/corten");
+    let was_there = hosts.exists();
+    check!(
+        state_dir_of(ctx, &unshare, "somebody")?,
+        "root of a user namespace alone"
+    );
+    check!(
+        !state_dir_of(ctx, &unshare, "root")?,
+        "one that is root to itself"
+    );
+    check!(!state_dir_of(ctx, &[], "somebody")?, "the host's root");
+    if !was_there {
+        // Empty, or somebody else's by now.
+        let _ = std::fs::remove_dir(hosts);
+    }
     Ok(())
 }
 

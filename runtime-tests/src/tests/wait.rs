@@ -43,7 +43,7 @@ fn go(c: &Container) -> Outcome {
 }
 
 /// Starts `wait` with these arguments, and gives it time to begin.
-fn wait<'a>(ctx: &'a Ctx, args: &[&str]) -> Outcome<Running> {
+fn wait(ctx: &Ctx, args: &[&str]) -> Outcome<Running> {
     let mut all = vec!["wait"];
     all.extend(args);
     let mut running = ctx
