@@ -48,6 +48,7 @@ mod seccomp;
 mod seccomp_actions;
 mod security;
 mod terminal;
+mod usage;
 
 use crate::suite::Test;
 
@@ -110,4 +111,5 @@ pub const ALL: &[&[Test]] = &[
     ps::TESTS,
     check::TESTS,
     info::TESTS,
+    usage::TESTS,
 ];

@@ -9,6 +9,7 @@
 //! its struct and its [`Definition`], one line in [`VERBS`], one in [`Verb`].
 
 mod check;
+mod completion;
 mod create;
 mod delete;
 mod exec;
@@ -33,6 +34,8 @@ mod state;
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
@@ -41,6 +44,7 @@ use std::fmt;
 use clap::{ArgMatches, Command};
 
 pub use check::Check;
+pub use completion::{Completion, script as completion_script};
 pub use create::Create;
 pub use delete::Delete;
 pub use exec::Exec;
@@ -102,6 +106,8 @@ pub enum Verb {
     Check(Check),
     /// Says what the host has.
     Info(Info),
+    /// Prints a script for a shell.
+    Completion(Completion),
 }
 
 /// Why there is nothing to run. `Display` gives the text to print.
@@ -177,6 +183,7 @@ static VERBS: &[Definition] = &[
     features::DEFINITION,
     check::DEFINITION,
     info::DEFINITION,
+    completion::DEFINITION,
 ];
 
 /// Understands a command line; `argv` begins with the program's name.
