@@ -1,7 +1,7 @@
 //! `check`: what is wrong with a bundle.
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::args::{Check, Global, Rootless};
 use super::{context, print};
@@ -83,31 +83,27 @@ fn as_json(request: &Request, examination: &Examination, plan: bool) -> Result<S
         .findings
         .iter()
         .map(|finding| {
-            json!({
-                "severity": word(finding.severity),
-                "pointer": finding.pointer,
-                "message": finding.message,
-                "found": finding.value,
-                "mend": finding.hint,
-            })
+            let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
+            show::object(vec![
+                ("severity", word(finding.severity).into()),
+                ("pointer", finding.pointer.as_str().into()),
+                ("message", finding.message.as_str().into()),
+                ("found", text(&finding.value)),
+                ("mend", text(&finding.hint)),
+            ])
         })
         .collect();
-    let mut object = Map::new();
     let errors = examination.count(Severity::Error);
-    object.insert("bundle".to_owned(), request.bundle.to_string_lossy().into());
-    object.insert("ok".to_owned(), (errors == 0).into());
-    object.insert("errors".to_owned(), errors.into());
-    object.insert(
-        "warnings".to_owned(),
-        examination.count(Severity::Warning).into(),
-    );
-    object.insert("findings".to_owned(), findings.into());
+    let warnings = examination.count(Severity::Warning);
+    let mut members = vec![
+        ("bundle", request.bundle.to_string_lossy().into()),
+        ("ok", (errors == 0).into()),
+        ("errors", errors.into()),
+        ("warnings", warnings.into()),
+        ("findings", findings.into()),
+    ];
     if plan {
-        let sections = examination.plan.iter();
-        let sections: Map<String, Value> = sections
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect();
-        object.insert("plan".to_owned(), sections.into());
+        members.push(("plan", show::object(examination.plan.clone())));
     }
-    Ok(serde_json::to_string_pretty(&object)?)
+    Ok(format!("{:#}", show::object(members)))
 }

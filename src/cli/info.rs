@@ -1,11 +1,12 @@
 //! `info`: the host.
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::args::Info;
 use super::print;
 use crate::config::printable;
+use crate::examine::show::object;
 use crate::host::{self, Fact, Verdict};
 
 /// Prints what the host has, with a verdict on each fact.
@@ -15,7 +16,7 @@ use crate::host::{self, Fact, Verdict};
 pub fn info(args: &Info) -> Result<()> {
     let facts = host::facts();
     match args.json {
-        true => print::line(&as_json(&facts)?),
+        true => print::line(&as_json(&facts)),
         false => print::text(&as_text(&facts)),
     }
 }
@@ -46,23 +47,27 @@ fn as_text(facts: &[Fact]) -> String {
     )
 }
 
-fn as_json(facts: &[Fact]) -> Result<String> {
+fn as_json(facts: &[Fact]) -> String {
     let facts: Vec<Value> = facts
         .iter()
         .map(|fact| {
-            json!({
-                "group": fact.group,
-                "name": fact.name,
-                "value": fact.value,
-                "verdict": fact.verdict.word(),
-                "advice": fact.advice,
-            })
+            object(vec![
+                ("group", fact.group.into()),
+                ("name", fact.name.into()),
+                ("value", fact.value.as_str().into()),
+                ("verdict", fact.verdict.word().into()),
+                ("advice", fact.advice.into()),
+            ])
         })
         .collect();
-    Ok(serde_json::to_string_pretty(&json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "commit": option_env!("CORTEN_COMMIT"),
-        "spec": super::args::SPEC_VERSION,
-        "facts": facts,
-    }))?)
+    let whole = object(vec![
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        (
+            "commit",
+            option_env!("CORTEN_COMMIT").map_or(Value::Null, Value::from),
+        ),
+        ("spec", super::args::SPEC_VERSION.into()),
+        ("facts", facts.into()),
+    ]);
+    format!("{whole:#}")
 }

@@ -17,6 +17,7 @@ use std::time::SystemTime;
 use log::{Level, Log, Metadata, Record};
 
 use super::args::{Global, LogFormat};
+use super::log_socket::LogSocket;
 use super::time;
 use crate::config::{is_printable, printable, shortened};
 
@@ -30,8 +31,13 @@ pub enum LogError {
         /// Why.
         source: io::Error,
     },
-    /// A target that Corten has not got: `journald:ID`, `syslog:ID`.
-    Target(String),
+    /// The log daemon of `journald:ID` or `syslog:ID` does not answer.
+    Daemon {
+        /// Its socket.
+        path: &'static Path,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl fmt::Display for LogError {
@@ -40,11 +46,8 @@ impl fmt::Display for LogError {
             LogError::Open { path, source } => {
                 write!(f, "open {}: {}", path.display(), errno_text(source))
             }
-            LogError::Target(target) => {
-                write!(
-                    f,
-                    "log target {target:?} is not supported: give the path of a file"
-                )
+            LogError::Daemon { path, source } => {
+                write!(f, "connect to {}: {}", path.display(), errno_text(source))
             }
         }
     }
@@ -74,12 +77,12 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// # Errors
 /// As [`LogError`]; the log then goes to standard error.
 pub fn init(global: &Global) -> Result<(), LogError> {
-    let (file, result) = match global.log.as_deref().map(open).transpose() {
-        Ok(file) => (file, Ok(())),
-        Err(error) => (None, Err(error)),
+    let (target, result) = match global.log.as_deref().map(open).transpose() {
+        Ok(target) => (target.unwrap_or(Target::Stderr), Ok(())),
+        Err(error) => (Target::Stderr, Err(error)),
     };
     let logger = LOGGER.get_or_init(|| Logger {
-        file,
+        target,
         format: global.log_format,
     });
     // It fails when there is a logger already, which then stays.
@@ -89,10 +92,13 @@ pub fn init(global: &Global) -> Result<(), LogError> {
 }
 
 /// Reports the error that ends the program: a line in the log, and, when that
-/// is a file, the bare text on standard error, as runc does.
+/// is elsewhere, the bare text on standard error, as runc does.
 pub fn fatal(message: &str) {
     log::error!("{message}");
-    if LOGGER.get().is_some_and(|logger| logger.file.is_some()) {
+    if LOGGER
+        .get()
+        .is_some_and(|logger| !matches!(logger.target, Target::Stderr))
+    {
         print_line(message);
     }
 }
@@ -100,9 +106,9 @@ pub fn fatal(message: &str) {
 /// Reports a command line that was not understood: for people, so standard
 /// error gets the plain line; and the log file, if `global` names a good one.
 pub fn usage_error(global: &Global, message: &str) {
-    if let Some(Ok(file)) = global.log.as_deref().map(open) {
+    if let Some(Ok(target)) = global.log.as_deref().map(open) {
         Logger {
-            file: Some(file),
+            target,
             format: global.log_format,
         }
         .write(Level::Error, message);
@@ -115,14 +121,16 @@ fn print_line(line: &str) {
     let _ = io::stderr().write_all(format!("{}\n", for_people(line)).as_bytes());
 }
 
-/// Opens the file of `--log`: `PATH` or, as crun writes it, `file:PATH`. runc
-/// adds O_SYNC; a log that engines read while the system runs gains nothing
-/// by it.
-fn open(target: &OsStr) -> Result<File, LogError> {
-    let bytes = target.as_bytes();
-    if bytes.starts_with(b"journald:") || bytes.starts_with(b"syslog:") {
-        return Err(LogError::Target(target.to_string_lossy().into_owned()));
+/// Opens what `--log` names: `PATH` or, as crun writes it, `file:PATH`, and its
+/// `journald:ID` and `syslog:ID`. runc adds O_SYNC to a file; a log that engines
+/// read while the system runs gains nothing by it.
+fn open(target: &OsStr) -> Result<Target, LogError> {
+    if let Some(socket) = LogSocket::open(target) {
+        return socket
+            .map(Target::Daemon)
+            .map_err(|(path, source)| LogError::Daemon { path, source });
     }
+    let bytes = target.as_bytes();
     let path = Path::new(OsStr::from_bytes(
         bytes.strip_prefix(b"file:").unwrap_or(bytes),
     ));
@@ -131,15 +139,23 @@ fn open(target: &OsStr) -> Result<File, LogError> {
         .append(true)
         .mode(0o644)
         .open(path)
+        .map(Target::File)
         .map_err(|source| LogError::Open {
             path: path.to_owned(),
             source,
         })
 }
 
+/// Where lines go.
+#[derive(Debug)]
+enum Target {
+    Stderr,
+    File(File),
+    Daemon(LogSocket),
+}
+
 struct Logger {
-    /// Standard error where there is none.
-    file: Option<File>,
+    target: Target,
     format: LogFormat,
 }
 
@@ -147,18 +163,28 @@ impl Logger {
     fn write(&self, level: Level, message: &str) {
         crate::sys::process::ignore_sigpipe();
         crate::sys::process::survive_file_limit();
-        let person =
-            self.file.is_none() && self.format == LogFormat::Text && io::stderr().is_terminal();
+        let now = SystemTime::now();
+        if let Target::Daemon(socket) = &self.target {
+            // The daemon has time and level; JSON is for who reads the messages by program.
+            return match self.format {
+                LogFormat::Text => socket.send(level, &shortened(message, SHOWN_MAX), now),
+                LogFormat::Json => {
+                    socket.send(level, json_line(level, message, now).trim_end(), now)
+                }
+            };
+        }
+        let on_stderr = matches!(self.target, Target::Stderr);
+        let person = on_stderr && self.format == LogFormat::Text && io::stderr().is_terminal();
         let line = match self.format {
             _ if person => plain_line(level, message),
-            LogFormat::Text => text_line(level, message, SystemTime::now()),
-            LogFormat::Json => json_line(level, message, SystemTime::now()),
+            LogFormat::Text => text_line(level, message, now),
+            LogFormat::Json => json_line(level, message, now),
         };
         // One write, so that lines of several runtimes do not mix. A log that
         // cannot be written must not stop a container.
-        let _ = match &self.file {
-            Some(file) => (&mut &*file).write_all(line.as_bytes()),
-            None => io::stderr().write_all(line.as_bytes()),
+        let _ = match &self.target {
+            Target::File(file) => (&mut &*file).write_all(line.as_bytes()),
+            _ => io::stderr().write_all(line.as_bytes()),
         };
     }
 }
@@ -314,7 +340,7 @@ mod tests {
             prefixed
         }] {
             let logger = Logger {
-                file: Some(open(&target).unwrap()),
+                target: open(&target).unwrap(),
                 format: LogFormat::Text,
             };
             logger.write(Level::Info, "one");
@@ -330,12 +356,6 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "open /nonexistent/log: no such file or directory"
-        );
-        let error = open(OsStr::new("syslog:corten")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("log target \"syslog:corten\" is not supported")
         );
     }
 }

@@ -12,6 +12,7 @@ mod info;
 mod kill;
 mod list;
 pub mod log;
+mod log_socket;
 mod mounts;
 mod pause;
 mod print;
@@ -38,7 +39,15 @@ use crate::config::shortened;
 pub fn main(argv: Vec<OsString>) -> u8 {
     let invocation = match args::parse(argv.into_iter()) {
         Ok(invocation) => invocation,
-        Err(Usage::Show(text)) => return u8::from(print::text(&text).is_err()),
+        Err(Usage::Show(text)) => {
+            return match print::text(&text) {
+                Ok(()) => 0,
+                Err(error) => {
+                    log::usage_error(&args::Global::default(), &format!("{error:#}"));
+                    1
+                }
+            };
+        }
         Err(Usage::Wrong {
             message,
             code,
@@ -89,6 +98,7 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::Features => features::print()?,
         Verb::Check(args) => return check::check(global, &args),
         Verb::Info(args) => info::info(&args)?,
+        Verb::Completion(args) => print::text(&args::completion_script(&args.shell))?,
     }
     Ok(0)
 }

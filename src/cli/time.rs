@@ -22,6 +22,21 @@ pub fn rfc3339_nano(time: SystemTime) -> String {
     text + "Z"
 }
 
+/// `Nov  1 12:00:00`, as syslog(3) has it, but in UTC.
+pub fn stamp(time: SystemTime) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let (secs, _) = since_epoch(time);
+    let (_, month, day) = date(secs.div_euclid(SECS_PER_DAY));
+    let month = usize::try_from(month - 1)
+        .ok()
+        .and_then(|at| MONTHS.get(at));
+    let text = date_and_time(secs);
+    let clock = text.split_once('T').map_or("", |(_, clock)| clock);
+    format!("{} {day:>2} {clock}", month.copied().unwrap_or_default())
+}
+
 /// Whole seconds, rounded down, and the nanoseconds above them.
 fn since_epoch(time: SystemTime) -> (i64, u32) {
     match time.duration_since(UNIX_EPOCH) {

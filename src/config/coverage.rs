@@ -95,7 +95,7 @@ struct Row {
 }
 
 /// What stands between backticks.
-fn quoted(cell: &str) -> Vec<String> {
+pub(crate) fn quoted(cell: &str) -> Vec<String> {
     cell.split('`')
         .skip(1)
         .step_by(2)
@@ -137,7 +137,7 @@ fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
 }
 
 /// `topic::promise` of every black-box test: the lists that `tests!` is given.
-fn black_box_tests() -> BTreeSet<String> {
+pub(crate) fn black_box_tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (_, text) in sources(&checkout().join("runtime-tests/src/tests")) {
         let Some((_, list)) = text.split_once("\ntests!(\"") else {

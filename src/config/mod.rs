@@ -6,7 +6,7 @@
 
 mod check;
 #[cfg(test)]
-mod coverage;
+pub(crate) mod coverage;
 mod diagnose;
 mod error;
 pub mod list;

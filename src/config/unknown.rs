@@ -43,7 +43,7 @@ impl Walk {
                 }
             }
             Value::Object(members) => {
-                let known: Vec<&str> = children(path).collect();
+                let known = children(path);
                 // Free text as a whole: annotations, sysctls.
                 if known.is_empty() {
                     return;
@@ -88,20 +88,19 @@ fn unknown(path: &str, name: &str, known: &[&str]) -> String {
 }
 
 /// The names of the members that an object at `path` may have.
-fn children(path: &str) -> impl Iterator<Item = &'static str> {
-    let mut names: Vec<&str> = PROPERTIES
-        .lines()
-        .filter_map(|line| {
-            let rest = match path {
-                "" => line,
-                path => line.strip_prefix(path)?.strip_prefix('.')?,
-            };
-            rest.split(['.', '[']).next()
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter()
+fn children(path: &str) -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for line in PROPERTIES.lines() {
+        let rest = match path {
+            "" => Some(line),
+            path => line
+                .strip_prefix(path)
+                .and_then(|rest| rest.strip_prefix('.')),
+        };
+        let name = rest.and_then(|rest| rest.split(['.', '[']).next());
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
 }
 
 #[cfg(test)]

@@ -67,12 +67,14 @@ pub fn problems(
 }
 
 impl Look<'_> {
-    fn error(&mut self, pointer: impl Into<String>, message: impl Into<String>, hint: &str) {
+    #[inline(never)]
+    fn error(&mut self, pointer: &str, message: &str, hint: &str) {
         self.found
             .push(ConfigError::new(pointer, message).with_hint(hint).into());
     }
 
-    fn warn(&mut self, pointer: impl Into<String>, message: impl Into<String>, hint: &str) {
+    #[inline(never)]
+    fn warn(&mut self, pointer: &str, message: &str, hint: &str) {
         self.error(pointer, message, hint);
         if let Some(last) = self.found.last_mut() {
             last.severity = Severity::Warning;
@@ -89,7 +91,7 @@ impl Look<'_> {
                 let hint = "it is relative to the bundle, or absolute, and has to be a directory";
                 return self.error(
                     "/root/path",
-                    format!("the root file system {path}: {why}"),
+                    &format!("the root file system {path}: {why}"),
                     hint,
                 );
             }
@@ -99,13 +101,13 @@ impl Look<'_> {
             return;
         }
         if let Some((message, hint)) = program::problem(&cover, &plan.process) {
-            self.error("/process/args/0", message, &hint.unwrap_or_default());
+            self.error("/process/args/0", &message, &hint.unwrap_or_default());
         }
         let cwd = plan.process.cwd.to_string_lossy();
         match cover.find(&cwd) {
             Found::File(_, stat) if !is_directory(stat.st_mode) => self.error(
                 "/process/cwd",
-                format!("{cwd} is not a directory in the root file system"),
+                &format!("{cwd} is not a directory in the root file system"),
                 "name a directory: one that is not there is made",
             ),
             _ => {}
@@ -114,8 +116,8 @@ impl Look<'_> {
             if let Err(errno) = program::file(&cover, &hook.path) {
                 let why = errno_text(errno.raw_os_error());
                 self.error(
-                    format!("/hooks/startContainer/{index}/path"),
-                    format!("the hook's program {}: {why}", hook.path),
+                    &format!("/hooks/startContainer/{index}/path"),
+                    &format!("the hook's program {}: {why}", hook.path),
                     "this kind runs in the container: the program has to be in its files",
                 );
             }
@@ -173,7 +175,7 @@ impl Look<'_> {
             ));
         }
         for (pointer, message, hint) in found {
-            self.error(pointer, message, hint);
+            self.error(&pointer, &message, hint);
         }
         let restricted = number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns");
         if self.planned.plan.namespaces.makes(NEWUSER) && !self.root && restricted == Some(1) {
@@ -215,8 +217,8 @@ impl Look<'_> {
             }
             if !crate::host::is_set_uid(helper) {
                 self.error(
-                    format!("/linux/{name}"),
-                    format!("the ids need {helper}, which is not in $PATH or not set-uid"),
+                    &format!("/linux/{name}"),
+                    &format!("the ids need {helper}, which is not in $PATH or not set-uid"),
                     "install the package uidmap, or map the own id alone",
                 );
             }
@@ -231,8 +233,8 @@ impl Look<'_> {
             for (index, map) in maps.iter().enumerate() {
                 if !given(map.host_id, map.size) {
                     self.error(
-                        format!("/linux/{name}/{index}"),
-                        format!("{file} does not give the user {uid} all of these ids"),
+                        &format!("/linux/{name}/{index}"),
+                        &format!("{file} does not give the user {uid} all of these ids"),
                         &format!("add {uid}:{}:{} to {file}", map.host_id, map.size),
                     );
                 }
@@ -253,8 +255,8 @@ impl Look<'_> {
             if let Err(errno) = there {
                 let why = errno_text(errno.raw_os_error());
                 self.error(
-                    format!("/mounts/{index}/source"),
-                    format!("the source {}: {why}", path.display()),
+                    &format!("/mounts/{index}/source"),
+                    &format!("the source {}: {why}", path.display()),
                     "make it on the host first, or leave the mount out",
                 );
             }
@@ -277,8 +279,8 @@ impl Look<'_> {
             // The part before the dot is the kernel's (fuse.sshfs).
             if !known(name.split('.').next().unwrap_or_default()) {
                 self.warn(
-                    format!("/mounts/{index}/type"),
-                    format!("the kernel does not list the file system {name:?}"),
+                    &format!("/mounts/{index}/type"),
+                    &format!("the kernel does not list the file system {name:?}"),
                     "it may come as a module; see /proc/filesystems for what is there",
                 );
             }
@@ -307,8 +309,8 @@ impl Look<'_> {
                     },
                 };
                 self.error(
-                    format!("/hooks/{kind}/{index}/path"),
-                    format!("the hook's program {}: {why}", hook.path),
+                    &format!("/hooks/{kind}/{index}/path"),
+                    &format!("the hook's program {}: {why}", hook.path),
                     "it is looked for on the host: install it, or leave the hook out",
                 );
             }
@@ -360,7 +362,7 @@ impl Look<'_> {
             if missing != 0 {
                 self.warn(
                     "/process/capabilities",
-                    format!(
+                    &format!(
                         "{} cannot be granted: the runtime does not have them",
                         capability_names(missing)
                     ),
@@ -376,8 +378,8 @@ impl Look<'_> {
                 && limit.hard > most
             {
                 self.error(
-                    format!("{pointer}/{index}"),
-                    format!("the hard limit {} is above fs.nr_open, {most}", limit.hard),
+                    &format!("{pointer}/{index}"),
+                    &format!("the hard limit {} is above fs.nr_open, {most}", limit.hard),
                     "lower it, or raise fs.nr_open with sysctl",
                 );
             } else if let Some(most) = limits
@@ -385,8 +387,8 @@ impl Look<'_> {
                 && !resource
             {
                 self.error(
-                    format!("{pointer}/{index}"),
-                    format!(
+                    &format!("{pointer}/{index}"),
+                    &format!(
                         "the hard limit {} is above the runtime's own, {most}, and it lacks CAP_SYS_RESOURCE",
                         limit.hard
                     ),
@@ -400,7 +402,7 @@ impl Look<'_> {
         {
             self.error(
                 "/process/oomScoreAdj",
-                format!("{score} is below the runtime's own, and it lacks CAP_SYS_RESOURCE"),
+                &format!("{score} is below the runtime's own, and it lacks CAP_SYS_RESOURCE"),
                 "raise it, or run corten with that capability",
             );
         }
@@ -411,11 +413,11 @@ impl Look<'_> {
             let path = PathBuf::from("/proc/sys").join(sysctl::path(key));
             if !path.exists() {
                 self.warn(
-                    format!(
+                    &format!(
                         "/linux/sysctl/{}",
                         key.replace('~', "~0").replace('/', "~1")
                     ),
-                    format!("this kernel has no {}", path.display()),
+                    &format!("this kernel has no {}", path.display()),
                     "it may come with a module, or with a device of the container's network",
                 );
             }
@@ -440,7 +442,7 @@ impl Look<'_> {
             };
             if !known.split_ascii_whitespace().any(|known| known == name) {
                 let message = format!("this kernel does not know the action {action}");
-                self.error(pointer, message, "take a newer kernel, or another action");
+                self.error(&pointer, &message, "take a newer kernel, or another action");
             }
         };
         look(
@@ -458,7 +460,7 @@ impl Look<'_> {
         {
             self.error(
                 "/linux/seccomp/listenerPath",
-                format!("nobody listens on {listener}: no such file or directory"),
+                &format!("nobody listens on {listener}: no such file or directory"),
                 "start the seccomp agent first",
             );
         }
@@ -468,8 +470,8 @@ impl Look<'_> {
         for device in &self.planned.plan.net_devices {
             if !Path::new("/sys/class/net").join(&device.host).exists() {
                 self.error(
-                    device.pointer(),
-                    format!("there is no network device {:?} here", device.host),
+                    &device.pointer(),
+                    &format!("there is no network device {:?} here", device.host),
                     "see /sys/class/net for those that there are",
                 );
             }
@@ -530,12 +532,12 @@ impl Look<'_> {
         match asked {
             None if denied && request.rootless => self.warn(
                 "/linux/resources",
-                format!("{message}: the container stays in the caller's"),
+                &format!("{message}: the container stays in the caller's"),
                 "have a cgroup delegated: systemd-run --user --scope -p Delegate=yes",
             ),
             asked => self.error(
-                asked.unwrap_or_else(|| "/linux/cgroupsPath".to_owned()),
-                message,
+                &asked.unwrap_or_else(|| "/linux/cgroupsPath".to_owned()),
+                &message,
                 "have a cgroup delegated (systemd-run --user --scope -p Delegate=yes), or run as root",
             ),
         }

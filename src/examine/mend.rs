@@ -1,9 +1,10 @@
 //! Finds every error of a text with checks that stop at the first one: what is found is mended
 //! in a copy, as harmlessly as can be, and the copy is checked again.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Finding;
+use super::show::object;
 use crate::config::{ConfigError, Warning};
 
 /// How many errors are looked for: a text that has more is no configuration.
@@ -159,17 +160,25 @@ fn stand_in<'p>(config: &Value, error: &'p ConfigError) -> Option<(&'p str, Valu
         .pointer(pointer)
         .is_none_or(|value| value.as_array().is_some_and(Vec::is_empty));
     Some(match pointer {
-        "/root" => (pointer, json!({"path": "rootfs"})),
-        "/root/path" => (pointer, json!("rootfs")),
-        "/process" => (pointer, json!({"args": ["sh"], "cwd": "/"})),
-        "/process/cwd" => (pointer, json!("/")),
+        "/root" => (pointer, object(vec![("path", "rootfs".into())])),
+        "/root/path" => (pointer, "rootfs".into()),
+        "/process" => (
+            pointer,
+            object(vec![("args", vec!["sh"].into()), ("cwd", "/".into())]),
+        ),
+        "/process/cwd" => (pointer, "/".into()),
         "/linux/uidMappings" | "/linux/gidMappings" if absent => (
             pointer,
-            json!([{"containerID": 0, "hostID": 0, "size": u32::MAX}]),
+            vec![object(vec![
+                ("containerID", 0.into()),
+                ("hostID", 0.into()),
+                ("size", u32::MAX.into()),
+            ])]
+            .into(),
         ),
-        _ if pointer.starts_with("/process/args") => ("/process/args", json!(["sh"])),
+        _ if pointer.starts_with("/process/args") => ("/process/args", vec!["sh"].into()),
         _ if pointer.starts_with("/linux/namespaces/") && pointer.ends_with("/path") => {
-            (pointer, json!("/"))
+            (pointer, "/".into())
         }
         _ => return None,
     })
@@ -218,15 +227,9 @@ impl Numbers {
         let mut original = String::with_capacity(pointer.len());
         for step in pointer.split('/').skip(1) {
             let index = step.parse::<usize>().ok().map(|mut index| {
-                let mut dropped: Vec<usize> = self
-                    .0
-                    .iter()
-                    .filter(|(list, _)| *list == original)
-                    .map(|(_, index)| *index)
-                    .collect();
-                dropped.sort_unstable();
-                for gone in dropped {
-                    index += usize::from(gone <= index);
+                // They are in order.
+                for (list, gone) in &self.0 {
+                    index += usize::from(*list == original && *gone <= index);
                 }
                 index.to_string()
             });
@@ -241,7 +244,9 @@ impl Numbers {
         if let Some((list, index)) = original.rsplit_once('/')
             && let Ok(index) = index.parse()
         {
-            self.0.push((list.to_owned(), index));
+            let later = self.0.iter().position(|(_, known)| *known > index);
+            let place = later.unwrap_or(self.0.len());
+            self.0.insert(place, (list.to_owned(), index));
         }
     }
 }

@@ -175,9 +175,16 @@ pub fn examine(request: &Request) -> Result<Examination, LaunchError> {
     for finding in &mut findings {
         finding.value = excerpt(&value, &finding.pointer);
     }
-    findings.sort_by_key(|finding| finding.severity == Severity::Warning);
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for finding in findings {
+        match finding.severity {
+            Severity::Error => errors.push(finding),
+            Severity::Warning => warnings.push(finding),
+        }
+    }
+    errors.append(&mut warnings);
     Ok(Examination {
-        findings,
+        findings: errors,
         plan: sections,
     })
 }

@@ -1,7 +1,9 @@
 //! What would be done, for people and programs: the plan's parts in the order in which they
 //! come about.
 
-use serde_json::{Map, Value, json};
+use std::ffi::{CStr, CString};
+
+use serde_json::{Map, Value};
 
 use super::Planned;
 use crate::config::names::RLIMITS;
@@ -14,75 +16,65 @@ use crate::plan::process::{ProcessPlan, capability_names};
 /// The parts, each with its name.
 pub(super) fn sections(spec: &Spec<'_>, planned: &Planned) -> Vec<(&'static str, Value)> {
     let plan = &planned.plan;
-    let linux = spec.linux.as_ref();
-    let text = |text: &std::ffi::CString| text.to_string_lossy().into_owned();
-    let slashed = |list: &[std::ffi::CString]| -> Value {
-        list.iter().map(|path| format!("/{}", text(path))).collect()
+    let text = |text: &CStr| Value::from(text.to_string_lossy().into_owned());
+    let slashed = |list: &[CString]| -> Value {
+        let path = |path: &CString| Value::from(format!("/{}", path.to_string_lossy()));
+        list.iter().map(path).collect()
     };
+    let name = |name: &Option<String>| name.as_deref().map_or(Value::Null, Value::from);
+    let ids = vec![
+        ("user", lines(&plan.namespaces.uid_map)),
+        ("group", lines(&plan.namespaces.gid_map)),
+    ];
+    let root = vec![
+        ("path", text(&plan.root.path)),
+        ("readonly", plan.root.readonly.into()),
+    ];
+    let devices = plan.devices.iter().filter(|_| plan.setup_dev);
+    let sysctl = |(path, value): &(CString, Vec<u8>)| {
+        let value = String::from_utf8_lossy(value).into_owned();
+        let file = format!("/proc/{}", path.to_string_lossy());
+        object(vec![("file", file.into()), ("value", value.into())])
+    };
+    let moved = plan.net_devices.iter().map(|device| {
+        object(vec![
+            ("host", device.host.as_str().into()),
+            ("inside", device.inside.as_str().into()),
+        ])
+    });
     let mut sections = vec![
-        (
-            "root",
-            json!({"path": text(&plan.root.path), "readonly": plan.root.readonly}),
-        ),
+        ("root", object(root)),
         ("namespaces", namespaces(planned)),
-        (
-            "ids",
-            json!({
-                "user": lines(&plan.namespaces.uid_map),
-                "group": lines(&plan.namespaces.gid_map),
-            }),
-        ),
+        ("ids", object(ids)),
         ("clocks", lines(&plan.namespaces.time_offsets)),
         ("cgroup", cgroup(planned)),
         ("mounts", spec.mounts.iter().map(mount).collect()),
-        (
-            "devices",
-            match plan.setup_dev {
-                true => plan.devices.iter().map(device).collect(),
-                false => json!([]),
-            },
-        ),
+        ("devices", devices.map(device).collect()),
         ("maskedPaths", slashed(&plan.masked_paths)),
         ("readonlyPaths", slashed(&plan.readonly_paths)),
-        (
-            "sysctls",
-            plan.sysctls
-                .iter()
-                .map(|(path, value)| {
-                    let value = String::from_utf8_lossy(value).into_owned();
-                    json!({"file": format!("/proc/{}", text(path)), "value": value})
-                })
-                .collect(),
-        ),
-        ("hostname", json!(plan.hostname)),
-        ("domainname", json!(plan.domainname)),
-        (
-            "networkDevices",
-            plan.net_devices
-                .iter()
-                .map(|device| json!({"host": device.host, "inside": device.inside}))
-                .collect(),
-        ),
+        ("sysctls", plan.sysctls.iter().map(sysctl).collect()),
+        ("hostname", name(&plan.hostname)),
+        ("domainname", name(&plan.domainname)),
+        ("networkDevices", moved.collect()),
         ("hooks", hooks(spec)),
         ("process", process(&plan.process)),
-        (
-            "seccomp",
-            match &planned.seccomp {
-                Some(program) => json!({
-                    "instructions": program.insns.len(),
-                    "listener": program.notify,
-                    "defaultAction": linux
-                        .and_then(|linux| linux.seccomp.as_ref())
-                        .map(|section| section.default_action.as_str()),
-                }),
-                None => Value::Null,
-            },
-        ),
+        ("seccomp", seccomp(spec, planned)),
     ];
     sections.retain(|(_, value)| !is_empty(value));
     sections
 }
 
+/// An object of these members.
+#[inline(never)]
+pub fn object(members: Vec<(&str, Value)>) -> Value {
+    let mut object = Map::new();
+    for (name, value) in members {
+        object.insert(name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+#[inline(never)]
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -93,6 +85,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
+#[inline(never)]
 fn lines(text: &str) -> Value {
     text.lines().collect()
 }
@@ -101,23 +94,24 @@ fn namespaces(planned: &Planned) -> Value {
     let plan = &planned.plan.namespaces;
     let one = |(kind, _, flag): &(&str, &str, u64)| {
         let join = plan.join.iter().find(|join| join.flag == *flag);
-        match join {
-            Some(join) => Some(json!({"type": kind, "join": join.path.to_string_lossy()})),
-            None if plan.makes(*flag) => Some(json!({"type": kind, "new": true})),
-            None => None,
-        }
+        let how = match join {
+            Some(join) => ("join", join.path.to_string_lossy().into_owned().into()),
+            None if plan.makes(*flag) => ("new", true.into()),
+            None => return None,
+        };
+        Some(object(vec![("type", (*kind).into()), how]))
     };
     KINDS.iter().filter_map(one).collect()
 }
 
 fn mount(mount: &Mount<'_>) -> Value {
     let options: Vec<&str> = mount.options.iter().map(|option| option.as_str()).collect();
-    json!({
-        "destination": mount.destination.as_str(),
-        "type": mount.fstype.as_deref().unwrap_or("bind"),
-        "source": mount.source.as_deref(),
-        "options": options.join(","),
-    })
+    object(vec![
+        ("destination", mount.destination.as_str().into()),
+        ("type", mount.fstype.as_deref().unwrap_or("bind").into()),
+        ("source", mount.source.as_deref().unwrap_or_default().into()),
+        ("options", options.join(",").into()),
+    ])
 }
 
 fn device(device: &DevicePlan) -> Value {
@@ -126,13 +120,14 @@ fn device(device: &DevicePlan) -> Value {
         libc::S_IFIFO => "p",
         _ => "c",
     };
-    json!({
-        "path": format!("/{}", device.path.to_string_lossy()),
-        "type": kind,
-        "number": format!("{}:{}", libc::major(device.rdev), libc::minor(device.rdev)),
-        "mode": format!("{:o}", device.mode & 0o7777),
-        "owner": format!("{}:{}", device.uid, device.gid),
-    })
+    let number = format!("{}:{}", libc::major(device.rdev), libc::minor(device.rdev));
+    object(vec![
+        ("path", format!("/{}", device.path.to_string_lossy()).into()),
+        ("type", kind.into()),
+        ("number", number.into()),
+        ("mode", format!("{:o}", device.mode & 0o7777).into()),
+        ("owner", format!("{}:{}", device.uid, device.gid).into()),
+    ])
 }
 
 fn cgroup(planned: &Planned) -> Value {
@@ -140,48 +135,48 @@ fn cgroup(planned: &Planned) -> Value {
     if plan.directories.is_empty() {
         return Value::Null;
     }
-    let directory = |index: usize| {
+    let path = |index: usize| {
         let directory = plan.directories.get(index);
         let hierarchy = directory.map_or("", |directory| directory.hierarchy.as_str());
-        format!("{hierarchy}/{}", plan.path)
-            .trim_start_matches('/')
-            .to_owned()
+        let path = format!("{hierarchy}/{}", plan.path);
+        path.trim_start_matches('/').to_owned()
     };
-    let directories: Vec<Value> = plan
-        .directories
-        .iter()
-        .enumerate()
-        .map(|(index, of)| {
-            let controllers: Vec<&str> = of.controllers.iter().map(|c| c.name.as_str()).collect();
-            json!({
-                "path": directory(index),
-                "version": match of.version { Version::V1 => 1, Version::V2 => 2 },
-                "enable": controllers.join(","),
-            })
-        })
-        .collect();
-    let writes: Vec<Value> = plan
-        .writes
-        .iter()
-        .map(|write| {
-            json!({
-                "file": format!("{}/{}", directory(write.directory), write.file),
-                "value": write.value,
-                "when": match write.phase {
-                    Phase::BeforeJoin => "before the join",
-                    Phase::AfterJoin => "after the join",
-                    Phase::Devices => "after the device nodes",
-                },
-                "for": write.pointer,
-                "optional": write.missing == Missing::Skip,
-            })
-        })
-        .collect();
-    json!({
-        "directories": directories,
-        "writes": writes,
-        "deviceProgram": plan.device_program.as_ref().map(|p| p.instructions.len()),
-    })
+    let directories = plan.directories.iter().enumerate().map(|(index, of)| {
+        let controllers: Vec<&str> = of.controllers.iter().map(|c| c.name.as_str()).collect();
+        let version: u64 = match of.version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        };
+        object(vec![
+            ("path", path(index).into()),
+            ("version", version.into()),
+            ("enable", controllers.join(",").into()),
+        ])
+    });
+    let writes = plan.writes.iter().map(|write| {
+        let when = match write.phase {
+            Phase::BeforeJoin => "before the join",
+            Phase::AfterJoin => "after the join",
+            Phase::Devices => "after the device nodes",
+        };
+        let file = format!("{}/{}", path(write.directory), write.file);
+        object(vec![
+            ("file", file.into()),
+            ("value", write.value.as_str().into()),
+            ("when", when.into()),
+            ("for", (&*write.pointer).into()),
+            ("optional", (write.missing == Missing::Skip).into()),
+        ])
+    });
+    let program = plan.device_program.as_ref();
+    object(vec![
+        ("directories", directories.collect()),
+        ("writes", writes.collect()),
+        (
+            "deviceProgram",
+            program.map_or(Value::Null, |program| program.instructions.len().into()),
+        ),
+    ])
 }
 
 fn hooks(spec: &Spec<'_>) -> Value {
@@ -194,55 +189,73 @@ fn hooks(spec: &Spec<'_>) -> Value {
         ("poststart", &hooks.poststart),
         ("poststop", &hooks.poststop),
     ];
-    kinds
-        .iter()
-        .flat_map(|(kind, list)| {
-            list.iter()
-                .map(move |hook| json!({"kind": kind, "path": hook.path.as_str(), "timeout": hook.timeout}))
-        })
-        .collect()
+    let mut all = Vec::new();
+    for (kind, list) in kinds {
+        for hook in list {
+            all.push(object(vec![
+                ("kind", kind.into()),
+                ("path", hook.path.as_str().into()),
+                ("timeout", hook.timeout.map_or(Value::Null, Value::from)),
+            ]));
+        }
+    }
+    all.into()
+}
+
+fn seccomp(spec: &Spec<'_>, planned: &Planned) -> Value {
+    let section = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    match (&planned.seccomp, section) {
+        (Some(program), Some(section)) => object(vec![
+            ("instructions", program.insns.len().into()),
+            ("listener", program.notify.into()),
+            ("defaultAction", section.default_action.as_str().into()),
+        ]),
+        _ => Value::Null,
+    }
 }
 
 fn process(plan: &ProcessPlan) -> Value {
-    let text = |text: &std::ffi::CString| text.to_string_lossy().into_owned();
+    let text = |text: &CStr| Value::from(text.to_string_lossy().into_owned());
     // The values may be secrets.
-    let names = plan.env.iter().filter_map(|variable| {
+    let names = plan.env.iter().map(|variable| {
         let variable = variable.to_string_lossy();
-        Some(variable.split_once('=')?.0.to_owned())
+        let name = variable.split('=').next().unwrap_or_default();
+        Value::from(name)
     });
     let sets = plan.capabilities;
-    let mut capabilities = Map::new();
-    for (name, set) in [
+    let sets = [
         ("bounding", sets.bounding),
         ("effective", sets.effective),
         ("permitted", sets.permitted),
         ("inheritable", sets.inheritable),
         ("ambient", sets.ambient),
-    ] {
-        capabilities.insert(name.to_owned(), capability_names(set).into());
-    }
-    let limits: Vec<Value> = plan
-        .rlimits
-        .iter()
-        .map(|limit| {
-            let name = RLIMITS.get(limit.resource as usize);
-            json!({"type": name, "soft": limit.soft, "hard": limit.hard})
-        })
-        .collect();
-    json!({
-        "args": plan.args.iter().map(text).collect::<Vec<_>>(),
-        "cwd": text(&plan.cwd),
-        "environment": names.collect::<Vec<_>>(),
-        "uid": plan.uid,
-        "gid": plan.gid,
-        "groups": plan.groups,
-        "umask": format!("{:04o}", plan.umask),
-        "noNewPrivileges": plan.no_new_privileges,
-        "terminal": plan.terminal,
-        "oomScoreAdj": plan.oom_score_adj,
-        "capabilities": capabilities,
-        "rlimits": limits,
-    })
+    ];
+    let sets = sets.map(|(name, set)| (name, Value::from(capability_names(set))));
+    let limits = plan.rlimits.iter().map(|limit| {
+        let name = RLIMITS.get(limit.resource as usize).copied();
+        object(vec![
+            ("type", name.unwrap_or_default().into()),
+            ("soft", limit.soft.into()),
+            ("hard", limit.hard.into()),
+        ])
+    });
+    object(vec![
+        ("args", plan.args.iter().map(|arg| text(arg)).collect()),
+        ("cwd", text(&plan.cwd)),
+        ("environment", names.collect()),
+        ("uid", plan.uid.into()),
+        ("gid", plan.gid.into()),
+        ("groups", plan.groups.iter().copied().collect()),
+        ("umask", format!("{:04o}", plan.umask).into()),
+        ("noNewPrivileges", plan.no_new_privileges.into()),
+        ("terminal", plan.terminal.into()),
+        (
+            "oomScoreAdj",
+            plan.oom_score_adj.map_or(Value::Null, Value::from),
+        ),
+        ("capabilities", object(sets.into())),
+        ("rlimits", limits.collect()),
+    ])
 }
 
 /// The parts as text, two blanks for each level.
@@ -292,20 +305,25 @@ fn row(value: &Value) -> String {
         return word(value);
     };
     // The map is in the order of the alphabet.
-    let rank = |name: &str| FIRST.iter().position(|first| *first == name);
-    let mut shown: Vec<(&String, &Value)> = members
+    let first = FIRST.iter().filter_map(|name| members.get_key_value(*name));
+    let rest = members
         .iter()
-        .filter(|(_, value)| !is_empty(value) && **value != Value::Bool(false))
-        .collect();
-    shown.sort_by_key(|(name, _)| rank(name).unwrap_or(FIRST.len()));
-    let words: Vec<String> = shown
-        .into_iter()
-        .map(|(name, value)| match value {
-            Value::Bool(true) => name.clone(),
-            value => format!("{name}={}", word(value)),
-        })
-        .collect();
-    words.join(" ")
+        .filter(|(name, _)| !FIRST.contains(&name.as_str()));
+    let mut text = String::new();
+    for (name, value) in first.chain(rest) {
+        if is_empty(value) || *value == Value::Bool(false) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text += name;
+        if *value != Value::Bool(true) {
+            text.push('=');
+            text += &word(value);
+        }
+    }
+    text
 }
 
 fn word(value: &Value) -> String {
@@ -317,6 +335,8 @@ fn word(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

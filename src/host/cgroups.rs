@@ -13,7 +13,7 @@ pub(super) fn add(facts: &mut Facts) {
         Err(error) => {
             facts.add(
                 "layout",
-                error,
+                &error.to_string(),
                 Verdict::Missing,
                 "mount the cgroup file systems on /sys/fs/cgroup, or use --cgroup-manager=disabled",
             );
@@ -34,7 +34,7 @@ pub(super) fn add(facts: &mut Facts) {
         .map(|hierarchy| hierarchy.controllers.join("+"))
         .collect();
     if !v1.is_empty() {
-        facts.ok("v1 controllers", v1.join(" "));
+        facts.ok("v1 controllers", &v1.join(" "));
     }
     let unified = host.unified.as_ref();
     let v2 = unified.map(|unified| unified.controllers.join(" "));
@@ -73,7 +73,7 @@ pub(super) fn add(facts: &mut Facts) {
     facts.check(
         "may be made",
         writable,
-        format!(
+        &format!(
             "{} in {}",
             if writable { "yes" } else { "no" },
             directory.display()

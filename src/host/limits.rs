@@ -22,7 +22,7 @@ pub(super) fn add(facts: &mut Facts) {
     facts.check(
         "RLIMIT_NOFILE",
         hard.is_none_or(|hard| hard >= 65_536),
-        format!("{} of {}", shown(soft), shown(hard)),
+        &format!("{} of {}", shown(soft), shown(hard)),
         Verdict::Warn,
         "programs in containers may run out of descriptors: LimitNOFILE= of the engine's service",
     );
@@ -30,7 +30,7 @@ pub(super) fn add(facts: &mut Facts) {
     facts.check(
         "RLIMIT_NPROC",
         soft.is_none_or(|soft| soft >= 4096),
-        format!("{} of {}", shown(soft), shown(hard)),
+        &format!("{} of {}", shown(soft), shown(hard)),
         Verdict::Warn,
         "it counts all processes of the user, those in containers too: LimitNPROC=infinity",
     );
@@ -42,7 +42,7 @@ pub(super) fn add(facts: &mut Facts) {
     facts.check(
         "kernel.keys.maxkeys",
         keys.is_none_or(|keys| keys >= 1000),
-        shown(keys),
+        &shown(keys),
         Verdict::Warn,
         "each container has a keyring, and mapped users share the quota of one id: raise \
          kernel.keys.maxkeys and maxbytes, or use --no-new-keyring",
@@ -53,7 +53,7 @@ pub(super) fn add(facts: &mut Facts) {
         facts.check(
             "kernel.keys.maxkeys of other users",
             keys.is_none_or(|keys| keys >= 1000),
-            shown(keys),
+            &shown(keys),
             Verdict::Warn,
             "some 200 containers mapped to one user within minutes meet it: raise \
              kernel.keys.maxkeys, or use --no-new-keyring",
@@ -107,7 +107,7 @@ pub(super) fn add(facts: &mut Facts) {
         facts.check(
             name,
             found.is_none_or(|found| found >= least),
-            shown(found),
+            &shown(found),
             Verdict::Warn,
             advice,
         );

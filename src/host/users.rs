@@ -17,7 +17,7 @@ pub(super) fn add(facts: &mut Facts) {
     facts.check(
         "user.max_user_namespaces",
         most.is_none_or(|most| most > 0),
-        shown(most),
+        &shown(most),
         Verdict::Missing,
         "raise it with sysctl: none can be made",
     );
@@ -26,7 +26,7 @@ pub(super) fn add(facts: &mut Facts) {
         facts.check(
             "kernel.unprivileged_userns_clone",
             clone != Some(0),
-            shown(clone),
+            &shown(clone),
             Verdict::Warn,
             "only root may make one: set it to 1 for rootless containers",
         );
@@ -36,7 +36,7 @@ pub(super) fn add(facts: &mut Facts) {
         facts.check(
             "kernel.apparmor_restrict_unprivileged_userns",
             restricted != Some(1),
-            shown(restricted),
+            &shown(restricted),
             Verdict::Warn,
             "AppArmor takes users' rights in them away: give corten a profile with `userns,`",
         );
@@ -45,7 +45,7 @@ pub(super) fn add(facts: &mut Facts) {
     if setgroups == "deny" {
         facts.add(
             "setgroups",
-            setgroups,
+            &setgroups,
             Verdict::Warn,
             "corten runs in a user namespace that denies additional groups",
         );
@@ -57,12 +57,13 @@ pub(super) fn add(facts: &mut Facts) {
             .iter()
             .map(|(first, count)| format!("{first}:{count}"))
             .collect();
+        let joined = text.join(" ");
         facts.check(
             name,
             uid.is_root() || !ranges.is_empty(),
             match text.is_empty() {
-                true => "none".to_owned(),
-                false => text.join(" "),
+                true => "none",
+                false => &joined,
             },
             Verdict::Warn,
             "the caller can map the own id only: usermod --add-subuids 100000-165535 \

@@ -14,6 +14,11 @@ tests!("logs":
     errors_go_to_stderr_and_to_the_log,
     debug_logs_more,
     log_level_is_understood,
+    journald_gets_entries_of_its_own_protocol,
+    syslog_gets_lines_as_of_the_c_library,
+    a_log_daemon_that_is_not_there_is_one_line,
+    a_file_can_be_named_as_one,
+    a_log_that_cannot_be_written_is_one_line,
 );
 
 /// A refused command with a log; what is in the log.
@@ -111,6 +116,122 @@ fn log_level_is_understood(ctx: &Ctx) -> Outcome {
             debug,
             "debug lines with --log-level {level}"
         );
+    }
+    Ok(())
+}
+
+/// What a daemon on the socket `path` is sent by a refused command; `before` makes the
+/// directory of `path` in a mount namespace of its own.
+fn sent(ctx: &Ctx, path: &str, before: &str, options: &[&str]) -> Outcome<Vec<u8>> {
+    let own = ctx.dir.join(format!("socket{}", ctx.next()));
+    let socket = std::os::unix::net::UnixDatagram::bind(&own)?;
+    let script = format!(
+        "{before}; touch {path} && mount --bind {} {path} && exec \"$0\" \"$@\"",
+        own.display()
+    );
+    let within = [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        &script,
+    ];
+    let cmd = ctx.rt(&["start", "nosuch"]).global(options).within(&within);
+    // People see the reason too.
+    cmd.run()?.refused()?.says(&["container does not exist"])?;
+    socket.set_nonblocking(true)?;
+    let mut text = vec![0; 65536];
+    let length = socket.recv(&mut text).because("a datagram")?;
+    text.truncate(length);
+    Ok(text)
+}
+
+const RUN: &str = "mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal";
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+fn journald_gets_entries_of_its_own_protocol(ctx: &Ctx) -> Outcome {
+    let entry = sent(ctx, JOURNAL, RUN, &["--log", "journald:web-1"])?;
+    let text = String::from_utf8_lossy(&entry).into_owned();
+    let fields: Vec<&str> = text.lines().collect();
+    check_eq!(fields[0], "PRIORITY=3", "the first field");
+    check!(
+        fields[1].starts_with("MESSAGE=") && fields[1].contains("container does not exist"),
+        "{text}"
+    );
+    check_eq!(
+        fields[2..],
+        ["ID=web-1", "SYSLOG_IDENTIFIER=corten"],
+        "the others"
+    );
+    let json = ["--log", "journald:", "--log-format", "json"];
+    let entry = sent(ctx, JOURNAL, RUN, &json)?;
+    let text = String::from_utf8_lossy(&entry).into_owned();
+    let message = text.lines().find_map(|line| line.strip_prefix("MESSAGE="));
+    let message: Value = serde_json::from_str(message.because("a message")?)?;
+    check_eq!(message["level"], json!("error"), "level");
+    check!(text.contains("\nID=corten\n"), "{text}");
+    Ok(())
+}
+
+fn syslog_gets_lines_as_of_the_c_library(ctx: &Ctx) -> Outcome {
+    let dev = "mount -t tmpfs tmpfs /dev; mknod -m 666 /dev/null c 1 3";
+    let line = sent(ctx, "/dev/log", dev, &["--log", "syslog:web-1"])?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    // Facility "user", severity "error", then Mmm dd hh:mm:ss.
+    let rest = line.strip_prefix("<11>").because(&line)?;
+    check!(rest.len() > 16 && rest.as_bytes()[15] == b' ', "{line}");
+    check_eq!(rest.as_bytes()[9], b':', "the time in {line}");
+    let text = &rest[16..];
+    check!(
+        text.starts_with("web-1: ") && text.contains("container does not exist"),
+        "{line}"
+    );
+    Ok(())
+}
+
+fn a_log_daemon_that_is_not_there_is_one_line(ctx: &Ctx) -> Outcome {
+    for (target, before, path) in [
+        ("journald:x", RUN, JOURNAL),
+        (
+            "syslog:x",
+            "mount -t tmpfs tmpfs /dev; mknod /dev/null c 1 3",
+            "/dev/log",
+        ),
+    ] {
+        let script = format!("{before}; exec \"$0\" \"$@\"");
+        let within = [
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            &script,
+        ];
+        let cmd = ctx.rt(&["list"]).global(&["--log", target]).within(&within);
+        cmd.run()?.refused()?.says(&[path])?;
+    }
+    Ok(())
+}
+
+fn a_file_can_be_named_as_one(ctx: &Ctx) -> Outcome {
+    let path = ctx.dir.join("journald:x");
+    let target = format!("file:{}", path.display());
+    let cmd = ctx.rt(&["start", "nosuch"]).global(&["--log", &target]);
+    cmd.run()?.refused()?;
+    check!(
+        std::fs::read_to_string(&path)?.contains("level=error"),
+        "nothing in it"
+    );
+    Ok(())
+}
+
+fn a_log_that_cannot_be_written_is_one_line(ctx: &Ctx) -> Outcome {
+    for target in ["/nosuch/dir/log", "/", "file:/nosuch/log"] {
+        let cmd = ctx.rt(&["list"]).global(&["--log", target]);
+        cmd.run()?.refused()?.says(&["open /"])?;
     }
     Ok(())
 }

@@ -56,6 +56,7 @@ mod terminal;
 mod update;
 mod update_files;
 mod update_refusals;
+mod usage;
 mod wait;
 mod watch;
 
@@ -130,4 +131,5 @@ pub const ALL: &[&[Test]] = &[
     update_files::TESTS,
     update_refusals::TESTS,
     events::TESTS,
+    usage::TESTS,
 ];

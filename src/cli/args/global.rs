@@ -16,7 +16,7 @@ use super::flag;
 pub struct Global {
     /// `--root`: the state directory; the default depends on the user.
     pub root: Option<PathBuf>,
-    /// `--log`: a path or `file:PATH`; standard error where absent.
+    /// `--log`: a path or `file:PATH`, `journald:ID`, `syslog:ID`; standard error where absent.
     pub log: Option<OsString>,
     /// `--log-format`.
     pub log_format: LogFormat,
@@ -204,7 +204,7 @@ pub fn define(command: Command) -> Command {
         .subcommand_required(true)
         .args_override_self(true)
         .arg(valued("root", "DIR", "State directory [default: /run/corten, or $XDG_RUNTIME_DIR/corten]"))
-        .arg(valued("log", "FILE", "Append the log to FILE [default: standard error]"))
+        .arg(valued("log", "FILE", "Append the log to FILE, or send it to journald:ID or syslog:ID [default: standard error]"))
         .arg(valued("log-format", "FORMAT", "text or json [default: text]"))
         .arg(valued("log-level", "LEVEL", "error, warning, info or debug [default: info]"))
         .arg(flag::switch("debug", "Same as --log-level debug"))

@@ -9,6 +9,7 @@
 //! its struct and its [`Definition`], one line in [`VERBS`], one in [`Verb`].
 
 mod check;
+mod completion;
 mod create;
 mod delete;
 mod duration;
@@ -40,6 +41,8 @@ mod watch;
 #[cfg(test)]
 mod agreement;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
@@ -48,6 +51,7 @@ use std::fmt;
 use clap::{ArgMatches, Command};
 
 pub use check::Check;
+pub use completion::{Completion, script as completion_script};
 pub use create::Create;
 pub use delete::Delete;
 pub use events::Events;
@@ -124,6 +128,8 @@ pub enum Verb {
     Check(Check),
     /// Says what the host has.
     Info(Info),
+    /// Prints a script for a shell.
+    Completion(Completion),
 }
 
 /// Why there is nothing to run. `Display` gives the text to print.
@@ -204,6 +210,7 @@ static VERBS: &[Definition] = &[
     features::DEFINITION,
     check::DEFINITION,
     info::DEFINITION,
+    completion::DEFINITION,
 ];
 
 /// Understands a command line; `argv` begins with the program's name.
