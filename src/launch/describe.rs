@@ -330,14 +330,15 @@ pub fn mount(
             format!("/mounts/{index}/destination: cannot make the link {destination}: {why}{hint}")
         }
         _ => {
-            if !said.is_empty() {
-                return format!(
-                    "/mounts/{index}: cannot mount {what} on {destination}: {why} ({said})"
-                );
-            }
+            // The kernel's own words say which option it is.
+            let (said, guess) = match said {
+                "" => (String::new(), true),
+                said => (format!(": {said}"), false),
+            };
             let hint = match errno {
                 libc::ENODEV => " (the kernel knows no such file system)",
                 libc::ENOTDIR => " (source and destination are not both directories or both files)",
+                libc::EINVAL if !guess => "",
                 libc::EINVAL if user => {
                     " (an option that the file system does not take, or an id that is not mapped?)"
                 }
@@ -355,7 +356,7 @@ pub fn mount(
                 libc::EPERM if user => " (the kernel does not allow it in a user namespace)",
                 _ => "",
             };
-            format!("/mounts/{index}: cannot mount {what} on {destination}: {why}{hint}")
+            format!("/mounts/{index}: cannot mount {what} on {destination}: {why}{said}{hint}")
         }
     }
 }

@@ -30,6 +30,7 @@ mod labels;
 mod lifecycle;
 mod locking;
 mod logs;
+mod mount_tree;
 mod mounts;
 mod mounts_idmap;
 mod mounts_links;
@@ -69,6 +70,7 @@ pub const ALL: &[&[Test]] = &[
     terminal::TESTS,
     namespaces::TESTS,
     net_devices::TESTS,
+    mount_tree::TESTS,
     mounts::TESTS,
     mounts_options::TESTS,
     mounts_links::TESTS,
