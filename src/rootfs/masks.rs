@@ -189,3 +189,29 @@ fn empty() -> Result<ShortLived> {
     let attr = libc::MOUNT_ATTR_RDONLY;
     new_mount(c"tmpfs", std::iter::empty(), attr).map(ShortLived::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_in_proc_go_by_name() {
+        let dir = std::fs::File::open("/").unwrap();
+        for (path, wanted) in [
+            (c"proc/keys", Some(c"keys")),
+            (c"proc/sys", Some(c"sys")),
+            (c"proc", None),
+            (c"proc/sys/kernel", None),
+            (c"proc/self", None),
+            (c"proc/net", None),
+            (c"proc/self/root", None),
+            (c"sys/firmware", None),
+            (c"xproc/keys", None),
+            (c"a/proc/keys", None),
+        ] {
+            let found = in_proc(Some(dir.as_fd()), path).map(|(_, name)| name);
+            assert_eq!(found, wanted, "{path:?}");
+            assert!(in_proc(None, path).is_none());
+        }
+    }
+}

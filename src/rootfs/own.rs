@@ -85,3 +85,43 @@ impl Own {
         (own.as_c_str() == path).then(|| dir.as_ref().as_fd())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::mounts::{Filesystem, What};
+
+    fn mount_on(path: &CStr) -> MountPlan {
+        MountPlan {
+            destination: path.to_owned(),
+            on_link: false,
+            what: What::Filesystem(Filesystem::default()),
+            idmap: None,
+            propagation: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn it_is_forgotten_when_something_lies_over_it() {
+        let dir = || {
+            ShortLived::from(std::os::fd::OwnedFd::from(
+                std::fs::File::open("/").unwrap(),
+            ))
+        };
+        for (path, stays) in [
+            (c"a/b", false),
+            (c"a", false),
+            (c"", false),
+            (c"a/b/c", true),
+            (c"a/bc", true),
+            (c"a/bb/c", true),
+            (c"b", true),
+        ] {
+            let mut own = Own::default();
+            own.is(c"a/b", dir());
+            own.covered_by(&mount_on(path));
+            assert_eq!(own.at(c"a/b").is_some(), stays, "{path:?}");
+            assert!(own.at(c"a").is_none());
+        }
+    }
+}
