@@ -354,7 +354,7 @@ impl Init<'_> {
             if !cwd.is_empty() {
                 resolve::handle_or_make(root, cwd, resolve::Make::Directory).at(Stage::Cwd)?;
             }
-            rootfs::mounts::set_attr(root, false, &rootfs::mounts::READ_ONLY)
+            rootfs::calls::set_attr(root, false, &rootfs::calls::READ_ONLY)
                 .at(Stage::RootReadonly)?;
         }
         tree::show().at(Stage::Rootfs)?;
@@ -364,7 +364,7 @@ impl Init<'_> {
             rootfs::pivot(root)?
         }
         if let Some(flags) = root_plan.final_propagation {
-            rootfs::mounts::set_propagation(root, flags).at(Stage::Propagation)?;
+            rootfs::calls::set_propagation(root, flags).at(Stage::Propagation)?;
         }
         Ok(())
     }

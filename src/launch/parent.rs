@@ -20,7 +20,7 @@ use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
 use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
-use crate::sys::process::{close_on_exec_from, own_pid, user_at_start};
+use crate::sys::process::close_on_exec_from;
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -70,7 +70,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         notifies = true;
     }
     let mut plan = plan::plan(&spec, bundle_text)?;
-    let owner = user_at_start();
+    let owner = rustix::process::geteuid();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
         ids::add_user_namespace(&mut plan);
     }
@@ -317,7 +317,7 @@ fn first_state(
         id: request.id.to_string(),
         pid: 0,
         start_time: 0,
-        creator: own_pid(),
+        creator: rustix::process::getpid().as_raw_nonzero().get(),
         bundle: bundle.to_owned(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),

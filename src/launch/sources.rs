@@ -15,9 +15,9 @@ use crate::plan::Plan;
 use crate::plan::idmap::IdMap;
 use crate::plan::mounts::{Filesystem, MountPlan, What};
 use crate::plan::namespaces::NamespacePlan;
+use crate::rootfs::calls::{open_source, open_tree, set_propagation};
 use crate::rootfs::detached;
 use crate::rootfs::filesystem::{self, Maker};
-use crate::rootfs::mounts::{open_source, open_tree, set_propagation};
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{Errno, errno_text};
 

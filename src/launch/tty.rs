@@ -10,7 +10,7 @@ use rustix::termios::Winsize;
 use super::send::send_fd;
 use super::{Doing, LaunchError};
 use crate::plan::process::ProcessPlan;
-use crate::rootfs::mounts::{attach, clone_tree};
+use crate::rootfs::calls::{attach, clone_tree};
 use crate::rootfs::resolve::{self, Make};
 use crate::sys::process::set_controlling_terminal;
 use crate::sys::stub::abi::TAG_CONSOLE;

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::calls::{READ_ONLY, attach, open_tree, set_attr};
 use super::detached::new_mount;
 use super::fallback::{self, Instead};
 use super::masks::hide;
-use super::mounts::{READ_ONLY, attach, open_tree, set_attr};
 use super::tree;
 use crate::plan::mounts::key_values;
 use crate::plan::options::{attr_of_flags, superblock_words};

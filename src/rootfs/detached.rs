@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
-use super::mounts::set_attr;
+use super::calls::set_attr;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::MountAttr;
 use crate::sys::{Errno, Result};

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
 
-use super::mounts::{attach, open_tree, own_directory};
+use super::calls::{attach, open_tree};
+use super::mounts::own_directory;
 use super::resolve::{self, Make};
 use crate::plan::devices::{DevicePlan, LINKS};
 use crate::sys::fd::ShortLived;

@@ -9,9 +9,10 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::calls::{attach, open_tree, set_attr};
 use super::filesystem::{Maker, detached};
 use super::masks::hide;
-use super::mounts::{Context, attach, open_tree, set_attr};
+use super::mounts::Context;
 use super::resolve;
 use crate::plan::mounts::Filesystem;
 use crate::plan::namespaces::NamespacePlan;

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::mount::UnmountFlags;
 
+use super::calls::{attach, mount_on, open_tree};
 use super::detached::{Setting, new_mount, new_mount_alone};
-use super::mounts::{attach, mount_on, open_tree};
 use super::tree;
 use crate::plan::mounts::{Filesystem, key_values, split};
 use crate::plan::options::{attr_of_flags, superblock_words};

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 
+use super::calls::{READ_ONLY, attach, clone_tree, open_source, open_tree_in, set_attr};
 use super::detached::new_mount;
 use super::dev::verify;
-use super::mounts::{READ_ONLY, attach, clone_tree, open_source, open_tree_in, set_attr};
 use super::resolve::{self, last_of};
 use super::tree;
 use crate::plan::mounts::SourceLink;
@@ -51,26 +51,25 @@ pub fn make_readonly(
     paths: &[CString],
 ) -> std::result::Result<(), Failure> {
     for (index, path) in paths.iter().enumerate() {
-        make_one_readonly(root, procfs, path).at_index(Stage::ReadonlyPath, index)?;
+        let made = match in_proc(procfs, path) {
+            Some((procfs, name)) => make_name_readonly(procfs, name),
+            None => make_path_readonly(root, path),
+        };
+        made.at_index(Stage::ReadonlyPath, index)?;
     }
     Ok(())
 }
 
-fn make_one_readonly(
-    root: BorrowedFd<'_>,
-    procfs: Option<BorrowedFd<'_>>,
-    path: &CStr,
-) -> Result<()> {
-    if let Some((procfs, name)) = in_proc(procfs, path) {
-        return match existing(open_tree_in(procfs, name))? {
-            Some(tree) => {
-                let tree = ShortLived::from(tree);
-                set_attr(&tree, false, &READ_ONLY)?;
-                tree::attach(&tree, procfs, name)
-            }
-            None => Ok(()),
-        };
-    }
+fn make_name_readonly(procfs: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let Some(tree) = existing(open_tree_in(procfs, name))? else {
+        return Ok(());
+    };
+    let tree = ShortLived::from(tree);
+    set_attr(&tree, false, &READ_ONLY)?;
+    tree::attach(&tree, procfs, name)
+}
+
+fn make_path_readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
     let Some(target) = existing(resolve::handle(root, path))? else {
         return Ok(());
     };

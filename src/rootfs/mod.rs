@@ -5,6 +5,7 @@
 //! on the detached clone, set sysctls, protect and mask paths, attach the tree
 //! whole ([`tree`]), pivot. Everything goes by descriptor (DESIGN §4).
 
+pub mod calls;
 pub mod cgroupfs;
 mod copy_up;
 pub mod detached;
@@ -35,7 +36,7 @@ use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::change_root_propagation;
 use crate::sys::stub::{At, Failure, Stage};
-use mounts::{clone_tree, open_tree, set_propagation};
+use calls::{clone_tree, open_tree, set_propagation};
 
 /// Cuts the new mount namespace off from the host's and begins the tree with a clone of the
 /// root file system, a mount that can be pivoted into. `tree` is a clone that the parent made,

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 
-use super::mounts::attach;
+use super::calls::attach;
 use super::tree;
 use crate::plan::options::attr_of_flags;
 use crate::plan::path::c_string;

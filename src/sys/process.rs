@@ -3,8 +3,6 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::process::Uid;
-
 use super::fd::ShortLived;
 use super::{Errno, Result, check};
 
@@ -325,17 +323,4 @@ pub fn set_memory_policy(mode: u32, nodes: &[u64]) -> Result<()> {
 pub fn ignore_sigpipe() {
     // SAFETY: SIG_IGN is a valid action for SIGPIPE.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-}
-
-/// The effective user of the process when it was executed, as the kernel has left it in the
-/// auxiliary vector: geteuid(2) for a process that has not changed its user.
-pub fn user_at_start() -> Uid {
-    // SAFETY: getauxval reads memory that the C library knows.
-    Uid::from_raw(unsafe { libc::getauxval(libc::AT_EUID) } as u32)
-}
-
-/// The pid of a process of one thread: that thread's id, which musl keeps.
-pub fn own_pid() -> i32 {
-    // SAFETY: gettid has no preconditions.
-    unsafe { libc::gettid() }
 }

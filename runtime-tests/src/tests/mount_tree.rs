@@ -306,7 +306,10 @@ fn options_are_those_of_mount(ctx: &Ctx) -> Outcome {
     ] {
         let fields = facts.mount(point)?;
         let at = fields.iter().position(|field| field == "-").unwrap_or(0);
-        check_eq!(fields[at + 2], source, "source of {point}");
+        // ramfs took whatever it was told before Linux 5.14, its source too, and forgot it.
+        if point != "/d" || kernel()? >= (5, 14) {
+            check_eq!(fields[at + 2], source, "source of {point}");
+        }
         let options: Vec<&str> = fields[5]
             .split(',')
             .chain(fields[at + 3].split(','))
