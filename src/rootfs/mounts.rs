@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
-use super::calls::{READ_ONLY, attach, open_source, set_attr, set_propagation};
+use super::calls::{READ_ONLY, open_source, set_attr, set_propagation};
 use super::cgroupfs::Made;
 use super::fallback::{self, Instead};
 use super::filesystem::Maker;
