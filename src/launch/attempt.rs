@@ -128,7 +128,7 @@ impl Attempt<'_> {
             log::warn!("{warning}");
         }
         self.state.template = self.template(seccomp.as_ref());
-        if rustix::process::geteuid().is_root() {
+        if self.state.owner == 0 {
             self.adjust_oom_score()?;
         }
         self.record_pid()?;
@@ -232,6 +232,7 @@ impl Attempt<'_> {
             keyring: (!self.request.no_new_keyring)
                 .then(|| init::keyring_name(self.request.id.as_str())),
             no_pivot: self.request.no_pivot,
+            is_root: self.state.owner == 0,
             waits_for_hooks: self.waits_for_hooks(),
             create_container: hook_records(&hooks.create_container),
             state: self.state_around_pid(Status::Creating),

@@ -64,6 +64,8 @@ pub struct Init<'a> {
     pub keyring: Option<CString>,
     /// Change the root directory instead of pivoting.
     pub no_pivot: bool,
+    /// The runtime's user is root.
+    pub is_root: bool,
     /// There are hooks: the init waits until the parent has set the device rules and
     /// run its own.
     pub waits_for_hooks: bool,
@@ -99,8 +101,7 @@ impl Init<'_> {
     fn adjust_oom_score(&self) -> Step {
         match self.plan.process.oom_score_adj {
             Some(adjustment)
-                if !rustix::process::geteuid().is_root()
-                    && !self.plan.namespaces.makes(libc::CLONE_NEWUSER as u64) =>
+                if !self.is_root && !self.plan.namespaces.makes(libc::CLONE_NEWUSER as u64) =>
             {
                 oom::adjust_own(adjustment).at(Stage::OomScoreAdj)
             }
