@@ -7,7 +7,6 @@ use crate::facts::Facts;
 use crate::outcome::{Because, Outcome, skip};
 use crate::{check, check_eq, tests};
 use serde_json::Value;
-use std::fs;
 
 tests!("mounts_options":
     every_word_that_features_lists_is_understood,
