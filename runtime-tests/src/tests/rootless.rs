@@ -8,6 +8,7 @@ use crate::user::{ID, NAME};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 use std::os::unix::fs::chown;
+use std::path::Path;
 
 tests!("rootless":
     a_generated_rootless_config_runs,
