@@ -3,28 +3,13 @@
 #![no_main]
 
 use corten::config::{self, ConfigError, Spec};
-use corten::plan::cgroup::{Host, Manager};
+use corten::plan::cgroup::{Host, Manager, V1, V2};
 use corten::plan::seccomp::{self, Arch};
 use corten::plan::{self, cgroup};
 use corten_fuzz::{mutate, require_clear, require_clear_warnings, require_line};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 const BUNDLE: &str = "/bundle";
-const V1: [&str; 12] = [
-    "name=systemd",
-    "cpu",
-    "cpuset",
-    "memory",
-    "devices",
-    "freezer",
-    "blkio",
-    "pids",
-    "hugetlb",
-    "net_cls",
-    "net_prio",
-    "rdma",
-];
-const V2: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutate::structure(data, size, max_size, seed)

@@ -25,6 +25,8 @@ mod tests;
 use builder::Builder;
 pub use devices::exchanged;
 pub use host::{Hierarchy, Host, Unified};
+#[cfg(fuzzing)]
+pub use host::{V1, V2};
 pub use now::{CpuMax, Now};
 
 /// Who makes the container's cgroup.

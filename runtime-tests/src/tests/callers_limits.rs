@@ -21,6 +21,19 @@ fn limited(limit: &str) -> Outcome<[&str; 2]> {
     }
 }
 
+/// The same for the size of files; what is said goes through a pipe, which has no size.
+fn limited_size(limit: &str) -> Outcome<Vec<&str>> {
+    let piped = [
+        "bash",
+        "-o",
+        "pipefail",
+        "-c",
+        "\"$@\" 2>&1 | cat >&2",
+        "piped",
+    ];
+    Ok([&piped[..], &limited(limit)?].concat())
+}
+
 fn a_file_size_limit_is_an_error_in_one_line(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
     // Nothing, and the record but not what the init becomes.
@@ -31,20 +44,20 @@ fn a_file_size_limit_is_an_error_in_one_line(ctx: &Ctx) -> Outcome {
             ("run", vec!["--detach"]),
         ] {
             b.verb(verb, &options)?
-                .within(&limited(limit)?)
+                .within(&limited_size(limit)?)
                 .run()?
                 .refused()?
-                .says(&["file too large", "RLIMIT_FSIZE"])?;
+                .says(&["file too large (is RLIMIT_FSIZE too low?)"])?;
             ctx.nothing_left()?;
         }
     }
     let c = b.detach()?;
     for options in [&[][..], &["--detach"]] {
         c.exec(options, &["/bin/true"])
-            .within(&limited("--fsize=0")?)
+            .within(&limited_size("--fsize=0")?)
             .run()?
             .refused_with(255)?
-            .says(&["file too large", "RLIMIT_FSIZE"])?;
+            .says(&["file too large (is RLIMIT_FSIZE too low?)"])?;
     }
     Ok(())
 }
@@ -56,7 +69,10 @@ fn a_limit_of_open_files_is_an_error_in_one_line(ctx: &Ctx) -> Outcome {
             .within(&limited(limit)?)
             .run()?
             .refused()?
-            .says(&["too many open files", "RLIMIT_NOFILE"])?;
+            .says(&[
+                "too many open files (is RLIMIT_NOFILE too low?)",
+                "No file descriptors",
+            ])?;
         ctx.nothing_left()?;
     }
     Ok(())
@@ -68,7 +84,7 @@ fn a_memory_limit_is_an_error_in_one_line(ctx: &Ctx) -> Outcome {
         .within(&limited("--data=200000")?)
         .run()?
         .refused()?
-        .says(&["no more memory", "RLIMIT_DATA"])?;
+        .says(&["no more memory (is RLIMIT_AS or RLIMIT_DATA too low?)"])?;
     ctx.nothing_left()
 }
 

@@ -275,27 +275,13 @@ fn no_command(ctx: &Ctx) -> Outcome {
 
 fn a_cwd_that_is_not_there(ctx: &Ctx) -> Outcome {
     let c = sleeping(ctx)?;
-    refused(
-        ctx,
-        &c,
-        &["--cwd", "/no/such"],
-        &["/bin/true"],
-        "/process/cwd",
-    )?;
-    refused(
-        ctx,
-        &c,
-        &["--cwd", "/etc/passwd"],
-        &["/bin/true"],
-        "/process/cwd",
-    )?;
-    refused(
-        ctx,
-        &c,
-        &["--cwd", "relative"],
-        &["/bin/true"],
-        "process: /cwd",
-    )?;
+    for (cwd, words) in [
+        ("/no/such", "/process/cwd"),
+        ("/etc/passwd", "/process/cwd"),
+        ("relative", "process: /cwd"),
+    ] {
+        refused(ctx, &c, &["--cwd", cwd], &["/bin/true"], words)?;
+    }
     check!(!c.bundle.join("rootfs/no").exists(), "a folder was made");
     Ok(())
 }
@@ -303,27 +289,14 @@ fn a_cwd_that_is_not_there(ctx: &Ctx) -> Outcome {
 fn a_user_that_is_not_mapped(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.user_namespace();
     let c = b.args(&["/bin/sleep", "1000"]).detach()?;
-    refused(
-        ctx,
-        &c,
-        &["-u", "70000"],
-        &["/bin/true"],
-        "/process/user/uid",
-    )?;
-    refused(
-        ctx,
-        &c,
-        &["-u", "0:70000"],
-        &["/bin/true"],
-        "/process/user/gid",
-    )?;
-    refused(
-        ctx,
-        &c,
-        &["-g", "70000"],
-        &["/bin/true"],
-        "/process/user/additionalGids",
-    )
+    for (option, id, words) in [
+        ("-u", "70000", "/process/user/uid"),
+        ("-u", "0:70000", "/process/user/gid"),
+        ("-g", "70000", "/process/user/additionalGids"),
+    ] {
+        refused(ctx, &c, &[option, id], &["/bin/true"], words)?;
+    }
+    Ok(())
 }
 
 fn sockets_that_are_not_there(ctx: &Ctx) -> Outcome {

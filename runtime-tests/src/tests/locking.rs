@@ -20,7 +20,7 @@ tests!("locking":
     delete_force_does_not_wait_for_a_hook_that_hangs,
     the_children_of_a_hook_end_with_a_runtime_that_is_killed,
     delete_force_does_not_wait_for_a_start_of_a_stopped_init,
-    start_and_delete_do_not_wait_for_a_create_that_hangs,
+    other_verbs_do_not_wait_for_a_create_that_hangs,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -333,10 +333,10 @@ fn delete_force_does_not_wait_for_a_start_of_a_stopped_init(ctx: &Ctx) -> Outcom
     deleted_at_once(ctx, &c.id, start, "a stopped init")
 }
 
-fn start_and_delete_do_not_wait_for_a_create_that_hangs(ctx: &Ctx) -> Outcome {
+fn other_verbs_do_not_wait_for_a_create_that_hangs(ctx: &Ctx) -> Outcome {
     let b = hang_in(ctx, "createRuntime")?;
     let create = hanging(ctx, b.verb::<&str>("create", &[])?, &b.id, "creating")?;
-    for verb in ["start", "delete"] {
+    for verb in ["start", "delete", "pause", "resume"] {
         let output = ctx.rt(&[verb, &b.id]).run()?.refused()?;
         output.says(&["creating"])?;
     }

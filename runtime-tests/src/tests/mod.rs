@@ -36,8 +36,12 @@ mod mounts_idmap;
 mod mounts_links;
 mod mounts_many;
 mod mounts_options;
+mod mounts_propagation;
+mod mounts_remount;
 mod mounts_tmpfs;
 mod namespaces;
+mod namespaces_joined;
+mod nested;
 mod net_devices;
 mod notify;
 mod old_kernel;
@@ -48,6 +52,9 @@ mod ps;
 mod rdt;
 mod rootfs;
 mod rootless;
+mod rootless_cgroups;
+mod rootless_ids;
+mod rootless_mounts;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
@@ -69,16 +76,23 @@ pub const ALL: &[&[Test]] = &[
     foreground::TESTS,
     terminal::TESTS,
     namespaces::TESTS,
+    namespaces_joined::TESTS,
     net_devices::TESTS,
     mount_tree::TESTS,
     mounts::TESTS,
     mounts_options::TESTS,
+    mounts_remount::TESTS,
+    mounts_propagation::TESTS,
     mounts_links::TESTS,
     mounts_tmpfs::TESTS,
     mounts_idmap::TESTS,
     mounts_many::TESTS,
     rootfs::TESTS,
     rootless::TESTS,
+    nested::TESTS,
+    rootless_mounts::TESTS,
+    rootless_cgroups::TESTS,
+    rootless_ids::TESTS,
     devices::TESTS,
     process::TESTS,
     rdt::TESTS,

@@ -303,10 +303,10 @@ fn on_a_kernel_like_5_10_pid_namespaces_are_joined(ctx: &Ctx) -> Outcome {
     keeps(
         ctx,
         &[
-            "namespaces::a_pid_namespace_is_joined_without_being_its_first_process",
-            "namespaces::user_and_pid_namespaces_of_another_container_are_joined_together",
-            "namespaces::a_pid_namespace_is_joined_from_a_new_user_namespace",
-            "namespaces::a_pid_namespace_that_has_ended_is_one_clear_line",
+            "namespaces_joined::a_pid_namespace_is_joined_without_being_its_first_process",
+            "namespaces_joined::user_and_pid_namespaces_of_another_container_are_joined_together",
+            "namespaces_joined::a_pid_namespace_is_joined_from_a_new_user_namespace",
+            "namespaces_joined::a_pid_namespace_that_has_ended_is_one_clear_line",
         ],
     )
 }

@@ -22,6 +22,7 @@ tests!("pause":
     kill_9_ends_a_paused_container_on_v1,
     kill_9_ends_a_paused_container_on_v2,
     kill_9_ends_a_paused_container_without_a_pid_namespace,
+    kill_9_reaches_what_the_container_froze_itself_on_v1,
     other_signals_arrive_after_resume,
     delete_wants_force_for_a_paused_container_on_v1,
     delete_wants_force_for_a_paused_container_on_v2,
@@ -214,6 +215,25 @@ fn kill_9_ends_a_paused_container_without_a_pid_namespace(ctx: &Ctx) -> Outcome 
     let c = b.shell("sleep 1000 & echo up; wait").detach()?;
     c.wait_stdout("up")?;
     killed_while_paused(ctx, &c)
+}
+
+fn kill_9_reaches_what_the_container_froze_itself_on_v1(ctx: &Ctx) -> Outcome {
+    let freezer = ctx.v1("freezer")?;
+    let b = Bundle::new(ctx)?.without_namespace("pid");
+    let c = b.shell("sleep 1000 & echo up; wait").detach()?;
+    c.wait_stdout("up")?;
+    let (dir, init) = (ctx.cgroup_dir(freezer, &c.id), c.pid()?);
+    let beneath = dir.join("beneath");
+    std::fs::create_dir(&beneath).because(beneath.display())?;
+    let child = cgroups::pids(&dir).into_iter().find(|pid| *pid != init);
+    let child = child.because("the container's second process")?;
+    std::fs::write(beneath.join("cgroup.procs"), child.to_string())?;
+    std::fs::write(beneath.join("freezer.state"), "FROZEN")?;
+    c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;
+    ctx.until("the frozen process has ended", || {
+        procs::reap_all();
+        cgroups::pids(&beneath).is_empty()
+    })
 }
 
 fn other_signals_arrive_after_resume(ctx: &Ctx) -> Outcome {

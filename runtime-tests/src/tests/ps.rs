@@ -15,6 +15,8 @@ tests!("ps":
     processes_of_exec_are_listed,
     processes_without_a_pid_namespace_are_listed,
     processes_in_cgroups_beneath_are_listed,
+    a_threaded_cgroup_beneath_is_no_obstacle,
+    processes_that_the_caller_cannot_see_are_left_out,
     created_and_paused_containers_have_processes,
     a_stopped_container_has_none,
     output_without_a_pid_column_is_refused,
@@ -131,6 +133,28 @@ fn processes_in_cgroups_beneath_are_listed(ctx: &Ctx) -> Outcome {
     std::fs::create_dir_all(&beneath)?;
     std::fs::write(beneath.join("cgroup.procs"), c.pid()?.to_string())?;
     check_eq!(json(&c)?, wanted, "pids");
+    Ok(())
+}
+
+fn a_threaded_cgroup_beneath_is_no_obstacle(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    let c = exec::sleeping(ctx)?;
+    let beneath = ctx.cgroup_dir(ctx.v2("")?, &c.id).join("threads");
+    std::fs::create_dir(&beneath)?;
+    std::fs::write(beneath.join("cgroup.type"), "threaded")?;
+    check_eq!(json(&c)?, BTreeSet::from([c.pid()?]), "pids");
+    Ok(())
+}
+
+fn processes_that_the_caller_cannot_see_are_left_out(ctx: &Ctx) -> Outcome {
+    let c = exec::sleeping(ctx)?;
+    let output = c
+        .verb::<&str>(&["ps", "--format", "json"], &[])
+        .within(&["unshare", "--pid", "--fork"])
+        .run()?
+        .ok()?;
+    // The kernel writes 0 for them.
+    check_eq!(output.stdout.trim(), "[]", "pids");
     Ok(())
 }
 

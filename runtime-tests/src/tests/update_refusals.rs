@@ -236,7 +236,7 @@ fn without_a_cgroup_limits_are_refused_with_a_hint(ctx: &Ctx) -> Outcome {
 
 fn a_users_container<'a>(ctx: &'a Ctx) -> Outcome<Container<'a>> {
     ctx.use_user(false)?;
-    crate::tests::rootless::delegated(ctx)?;
+    crate::tests::rootless_cgroups::delegated(ctx)?;
     let b = Bundle::new(ctx)?.rootless(ID)?;
     b.args(&["/bin/sleep", "1000"]).detach()
 }

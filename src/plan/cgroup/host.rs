@@ -2,6 +2,27 @@
 
 use std::path::PathBuf;
 
+/// The hierarchies of a v1 host that has all, one name each: for tests and fuzzing.
+#[cfg(any(test, fuzzing))]
+pub const V1: [&str; 12] = [
+    "name=systemd",
+    "cpu",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "pids",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "rdma",
+];
+
+/// The same for the controllers of v2.
+#[cfg(any(test, fuzzing))]
+pub const V2: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
+
 /// The cgroup hierarchies of a host; by default it has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {

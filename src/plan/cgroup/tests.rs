@@ -3,23 +3,8 @@
 mod details;
 mod update;
 
+use super::host::{V1, V2};
 use super::*;
-
-const V1: [&str; 12] = [
-    "name=systemd",
-    "cpu",
-    "cpuset",
-    "memory",
-    "devices",
-    "freezer",
-    "blkio",
-    "pids",
-    "hugetlb",
-    "net_cls",
-    "net_prio",
-    "rdma",
-];
-const V2: [&str; 7] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
 
 fn planned(host: &Host, resources: &str) -> Result<CgroupPlan, ResourceError> {
     let text = format!(r#"{{"resources": {resources}}}"#);

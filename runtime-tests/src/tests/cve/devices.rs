@@ -1,6 +1,6 @@
 //! /dev of the image: links and other things in place of null, console and the standard streams.
 
-use super::{SLEEP, bait, proc_only, removed, replace_by_link, unchanged};
+use super::{SLEEP, bait, proc_only, removed, replace_by_link, unchanged, with_terminal};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome};
@@ -118,17 +118,10 @@ fn cve_2025_52565_the_console_is_the_pty_and_not_what_a_link_says(ctx: &Ctx) -> 
         ("dev/console", "/etc/secret"),
         ("dev/ptmx", "/proc/sysrq-trigger"),
     ] {
-        let b = proc_only(Bundle::new(ctx)?)
-            .set("/process/terminal", true)
+        let b = with_terminal(Bundle::new(ctx)?)
             .set(
                 "/linux/readonlyPaths",
                 json!(["/proc/sys", "/proc/sysrq-trigger"]),
-            )
-            .mount(
-                "/dev/pts",
-                "devpts",
-                "devpts",
-                &["newinstance", "ptmxmode=0666"],
             )
             .args(&SLEEP);
         fs::write(b.rootfs().join("etc/secret"), "secret")?;

@@ -78,6 +78,16 @@ fn proc_only(b: Bundle) -> Bundle {
     b.set("/mounts", json!([proc_mount()]))
 }
 
+/// The same with a terminal, which asks for a devpts.
+fn with_terminal(b: Bundle) -> Bundle {
+    proc_only(b).set("/process/terminal", true).mount(
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        &["newinstance", "ptmxmode=0666"],
+    )
+}
+
 fn proc_mount() -> Value {
     json!({"destination": "/proc", "type": "proc", "source": "proc"})
 }

@@ -4,7 +4,9 @@
 //! A process of the host does it here, on the same files. The time is bounded; each test
 //! requires that enough attempts went through to have shown something.
 
-use super::{SLEEP, bait, mount_points, proc_only, removed, trap, unchanged, untouched};
+use super::{
+    SLEEP, bait, mount_points, proc_only, removed, trap, unchanged, untouched, with_terminal,
+};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome};
@@ -258,15 +260,7 @@ fn cve_2025_31133_a_dev_null_that_is_swapped_does_not_unmask(ctx: &Ctx) -> Outco
 /// wanted 1`.
 fn cve_2025_52565_a_console_that_is_swapped_mounts_nothing_outside(ctx: &Ctx) -> Outcome {
     let bait = bait(ctx)?;
-    let b = proc_only(Bundle::new(ctx)?)
-        .set("/process/terminal", true)
-        .mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["newinstance", "ptmxmode=0666"],
-        )
-        .args(&SLEEP);
+    let b = with_terminal(Bundle::new(ctx)?).args(&SLEEP);
     let dev = b.rootfs().join("dev");
     fs::write(dev.join("console"), "")?;
     symlink(&bait, dev.join("link"))?;

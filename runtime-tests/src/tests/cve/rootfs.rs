@@ -1,6 +1,6 @@
 //! Links in the image in place of what the runtime makes, opens or mounts on.
 
-use super::{proc_only, removed, replace_by_link, trap, tried, untouched};
+use super::{proc_only, removed, replace_by_link, trap, tried, untouched, with_terminal};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::Outcome;
@@ -124,14 +124,7 @@ fn cve_2026_47766_devices_are_not_made_behind_a_dev_that_is_a_link(ctx: &Ctx) ->
 /// `rootfs/resolve.rs:make_missing`: `made on the host through a link: ["made"]`.
 fn cve_2026_88264_a_console_that_is_a_link_makes_no_file_on_the_host(ctx: &Ctx) -> Outcome {
     let trap = trap(ctx)?;
-    let b = proc_only(Bundle::new(ctx)?)
-        .set("/process/terminal", true)
-        .mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["newinstance", "ptmxmode=0666"],
-        );
+    let b = with_terminal(Bundle::new(ctx)?);
     replace_by_link(&b, "dev/console", trap.join("made"))?;
     let socket = crate::sockets::FdSocket::bind(&ctx.dir.join("console"))?;
     let path = socket.path.to_string_lossy().into_owned();

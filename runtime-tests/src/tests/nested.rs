@@ -1,0 +1,128 @@
+//! The runtime run inside a container, by its root.
+
+use crate::bundle::Bundle;
+use crate::context::Ctx;
+use crate::outcome::Outcome;
+use crate::{check, tests};
+use serde_json::json;
+
+tests!("nested":
+    a_container_runs_in_a_container,
+    a_container_runs_in_a_container_with_a_user_namespace,
+    a_covered_proc_around_the_container_is_explained,
+);
+
+/// Runs a bundle inside a container of another, and gives what it printed.
+fn nested(ctx: &Ctx, outer: Bundle<'_>, inner: Bundle<'_>) -> Outcome<String> {
+    // The inner runtime knows no hierarchy to ask for: its host is the outer container.
+    let inner = inner.remove("/linux/cgroupsPath").shell(
+        "echo inner $(hostname) $$; echo x > /dev/null && test -c /dev/zero && echo devices",
+    );
+    inner.write()?;
+    let runtime = ctx.dir.join("runtime");
+    std::fs::copy(&ctx.runtime, &runtime)?;
+    std::fs::write(outer.rootfs().join("corten"), "")?;
+    for dir in ["inner", "state"] {
+        std::fs::create_dir(outer.rootfs().join(dir))?;
+    }
+    let name = inner.id.clone();
+    outer
+        .mount(
+            "/corten",
+            "bind",
+            &runtime.to_string_lossy(),
+            &["bind", "ro"],
+        )
+        .mount("/inner", "bind", &inner.dir.to_string_lossy(), &["rbind"])
+        .mount("/state", "tmpfs", "tmpfs", &["mode=0755"])
+        .says(&format!(
+            "/corten --root /state run --bundle /inner {name} 2>&1; ls /state | wc -l"
+        ))
+}
+
+fn every_capability() -> Vec<String> {
+    // Those of linux/capability.h that a runtime needs, and more than it uses.
+    [
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "NET_ADMIN",
+        "NET_RAW",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_ADMIN",
+        "MKNOD",
+        "AUDIT_WRITE",
+        "SETFCAP",
+        "NET_BIND_SERVICE",
+    ]
+    .map(|name| format!("CAP_{name}"))
+    .to_vec()
+}
+
+fn a_container_runs_in_a_container(ctx: &Ctx) -> Outcome {
+    let all = every_capability();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let outer = Bundle::new(ctx)?.capabilities(&all);
+    let said = nested(ctx, outer, Bundle::new(ctx)?)?;
+    check!(
+        said.contains("inner c1 1") && said.contains("devices") && said.ends_with("\n0"),
+        "the inner container said: {said}"
+    );
+    ctx.nothing_left()
+}
+
+/// Bundles for a user namespace in which the outer container's user is root.
+fn nested_in_user_namespace(ctx: &Ctx) -> Outcome<(Bundle<'_>, Bundle<'_>)> {
+    let all = every_capability();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let outer = Bundle::new(ctx)?.user_namespace().capabilities(&all);
+    crate::user::own(&outer.dir, 100_000)?;
+    let inner = Bundle::new(ctx)?;
+    crate::user::own(&inner.dir, 100_000)?;
+    Ok((outer, inner))
+}
+
+fn a_container_runs_in_a_container_with_a_user_namespace(ctx: &Ctx) -> Outcome {
+    let (outer, inner) = nested_in_user_namespace(ctx)?;
+    let said = nested(ctx, outer, inner)?;
+    check!(
+        said.contains("inner c1 1") && said.contains("devices") && said.ends_with("\n0"),
+        "the inner container said: {said}"
+    );
+    ctx.nothing_left()
+}
+
+fn a_covered_proc_around_the_container_is_explained(ctx: &Ctx) -> Outcome {
+    let masked = json!(["/proc/kcore", "/proc/keys"]);
+    let map = json!([{"containerID": 0, "hostID": 0, "size": 65_536}]);
+    // What covers /proc is out of the reach of a further user namespace.
+    let further = || {
+        let (outer, inner) = nested_in_user_namespace(ctx)?;
+        let inner = inner
+            .namespace("user", None)
+            .set("/linux/uidMappings", map.clone())
+            .set("/linux/gidMappings", map.clone());
+        Ok::<_, crate::outcome::Stop>((outer.set("/linux/maskedPaths", masked.clone()), inner))
+    };
+    let (outer, inner) = further()?;
+    let said = nested(ctx, outer, inner)?;
+    check!(
+        said.contains("/mounts/0: cannot mount proc on /proc") && said.contains("unmasked /proc"),
+        "the inner runtime said: {said}"
+    );
+    // In the pid namespace around, the procfs around shows nothing more.
+    let (outer, inner) = further()?;
+    let said = nested(ctx, outer, inner.without_namespace("pid"))?;
+    check!(
+        said.contains("inner c4 ") && said.ends_with("\n0"),
+        "the inner container said: {said}"
+    );
+    ctx.nothing_left()
+}
