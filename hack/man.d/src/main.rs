@@ -7,6 +7,9 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
+/// When the form of the pages was last changed.
+const DATE: &str = "2026-11-21";
+
 /// Exit codes, as in the README.
 const EXIT_CODES: [(&str, &str); 6] = [
     ("0", "Done."),
@@ -146,7 +149,7 @@ impl Draft {
             .title(title.to_uppercase())
             .section("1")
             // The same pages on every day, from the same definitions.
-            .date("")
+            .date(DATE)
             .source(format!("corten {}", env!("CARGO_PKG_VERSION")))
             .manual("Corten");
         let mut draft = Draft {
@@ -252,7 +255,8 @@ mod tests {
                     "{section}: {text}"
                 );
             }
-            for flag in verb.get_arguments().filter_map(clap::Arg::get_long) {
+            let visible = verb.get_arguments().filter(|arg| !arg.is_hide_set());
+            for flag in visible.filter_map(clap::Arg::get_long) {
                 let shown = format!("\\-\\-{}", flag.replace('-', "\\-"));
                 assert!(text.contains(&shown), "{shown}: {text}");
             }
