@@ -7,7 +7,7 @@ use rustix::fs::{Access, FileType, access};
 
 use super::cover::{Cover, Found};
 use super::{Finding, Planned, Request, Severity, program};
-use crate::config::spec::{Hook, Linux, Spec};
+use crate::config::spec::{Linux, Spec};
 use crate::config::{ConfigError, sysctl};
 use crate::launch::ids::ranges_of;
 use crate::plan::cgroup::{Host, Phase};
@@ -288,15 +288,9 @@ impl Look<'_> {
     }
 
     fn hooks(&mut self) {
-        let hooks = &self.spec.hooks;
-        let kinds: [(&str, &[Hook<'_>]); 5] = [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
-            ("createContainer", &hooks.create_container),
-            ("poststart", &hooks.poststart),
-            ("poststop", &hooks.poststop),
-        ];
-        for (kind, list) in kinds {
+        // startContainer's run in the container, and were looked for there.
+        let on_host = |(kind, _): &(&str, _)| *kind != "startContainer";
+        for (kind, list) in self.spec.hooks.kinds().into_iter().filter(on_host) {
             for (index, hook) in list.iter().enumerate() {
                 let why = match rustix::fs::stat(hook.path.as_str()) {
                     Err(errno) => errno_text(errno.raw_os_error()),
