@@ -124,6 +124,7 @@ fn whole(root: &Command, verbs: &[&Command]) -> Result<String, String> {
 fn of_verb(verb: &Command) -> Result<String, String> {
     let mut page = Draft::new(verb, &format!("corten-{}", verb.get_name()))?;
     page.section(|man, text| man.render_description_section(text))?;
+    page.notes(verb);
     page.section(|man, text| man.render_options_section(text))?;
     page.example(verb);
     page.see_also(&[]);
@@ -192,6 +193,19 @@ impl Draft {
             roff.text([roman(text)]);
         }
         self.text += &roff.to_roff();
+    }
+
+    /// What stands before "Example:" in the help text.
+    fn notes(&mut self, command: &Command) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let notes = help.split("Example:\n").next().unwrap_or_default().trim();
+        if !notes.is_empty() {
+            let mut roff = Roff::new();
+            roff.control("PP", []);
+            roff.text([roman(notes)]);
+            self.text += &roff.to_roff();
+        }
     }
 
     /// What stands after "Example:" in the help text.
