@@ -390,13 +390,20 @@ impl Look<'_> {
                 );
             }
         }
-        let own_score = number("/proc/self/oom_score_adj");
-        if let (Some(score), false) = (plan.process.oom_score_adj, resource)
-            && score < own_score.map_or(0, |own| own as i64)
+        let own_score = std::fs::read_to_string("/proc/self/oom_score_adj");
+        let own_score = own_score
+            .ok()
+            .and_then(|text| text.trim().parse::<i64>().ok());
+        if let (Some(score), Some(own), false) = (plan.process.oom_score_adj, own_score, resource)
+            && score < own
         {
-            self.error(
+            // The kernel's bound is the lowest value that was ever set with the capability,
+            // and cannot be read.
+            self.warn(
                 "/process/oomScoreAdj",
-                &format!("{score} is below the runtime's own, and it lacks CAP_SYS_RESOURCE"),
+                &format!(
+                    "{score} may be refused: the runtime has {own} and lacks CAP_SYS_RESOURCE"
+                ),
                 "raise it, or run corten with that capability",
             );
         }
