@@ -14,6 +14,10 @@ use crate::sys::process::takes_filter_flags;
 /// The oldest runtime-spec whose config.json is accepted.
 const SPEC_VERSION_MIN: &str = "1.0.0";
 
+/// The annotations by which runc and crun change what they do: engines keep untrusted users
+/// from setting these, whether a version of Corten acts on all of them or not.
+const UNSAFE_ANNOTATIONS: [&str; 3] = ["org.criu.config", "org.systemd.property.", "run.oci."];
+
 /// What the runtime knows and does.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
@@ -152,6 +156,7 @@ pub fn print() -> anyhow::Result<()> {
             flags: &names::MEMORY_POLICY_FLAGS,
         },
         commit: option_env!("CORTEN_COMMIT"),
+        unsafe_annotations: &UNSAFE_ANNOTATIONS,
         ..Known::default()
     };
     super::print::line(&serde_json::to_string_pretty(&features(&known))?)

@@ -100,6 +100,20 @@ spec_struct! {
     }
 }
 
+impl<'a> Hooks<'a> {
+    /// The six kinds with their names, in the order in which they run.
+    pub fn kinds(&self) -> [(&'static str, &[Hook<'a>]); 6] {
+        [
+            ("prestart", &self.prestart),
+            ("createRuntime", &self.create_runtime),
+            ("createContainer", &self.create_container),
+            ("startContainer", &self.start_container),
+            ("poststart", &self.poststart),
+            ("poststop", &self.poststop),
+        ]
+    }
+}
+
 spec_struct! {
     /// One hook.
     Hook<'a> {

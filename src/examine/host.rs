@@ -7,7 +7,7 @@ use rustix::fs::{Access, FileType, access};
 
 use super::cover::{Cover, Found};
 use super::{Finding, Planned, Request, Severity, program};
-use crate::config::spec::{Hook, Linux, Spec};
+use crate::config::spec::{Linux, Spec};
 use crate::config::{ConfigError, sysctl};
 use crate::launch::ids::ranges_of;
 use crate::plan::cgroup::{Host, Phase};
@@ -288,15 +288,9 @@ impl Look<'_> {
     }
 
     fn hooks(&mut self) {
-        let hooks = &self.spec.hooks;
-        let kinds: [(&str, &[Hook<'_>]); 5] = [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
-            ("createContainer", &hooks.create_container),
-            ("poststart", &hooks.poststart),
-            ("poststop", &hooks.poststop),
-        ];
-        for (kind, list) in kinds {
+        // startContainer's run in the container, and were looked for there.
+        let on_host = |(kind, _): &(&str, _)| *kind != "startContainer";
+        for (kind, list) in self.spec.hooks.kinds().into_iter().filter(on_host) {
             for (index, hook) in list.iter().enumerate() {
                 let why = match rustix::fs::stat(hook.path.as_str()) {
                     Err(errno) => errno_text(errno.raw_os_error()),
@@ -396,13 +390,20 @@ impl Look<'_> {
                 );
             }
         }
-        let own_score = number("/proc/self/oom_score_adj");
-        if let (Some(score), false) = (plan.process.oom_score_adj, resource)
-            && score < own_score.map_or(0, |own| own as i64)
+        let own_score = std::fs::read_to_string("/proc/self/oom_score_adj");
+        let own_score = own_score
+            .ok()
+            .and_then(|text| text.trim().parse::<i64>().ok());
+        if let (Some(score), Some(own), false) = (plan.process.oom_score_adj, own_score, resource)
+            && score < own
         {
-            self.error(
+            // The kernel's bound is the lowest value that was ever set with the capability,
+            // and cannot be read.
+            self.warn(
                 "/process/oomScoreAdj",
-                &format!("{score} is below the runtime's own, and it lacks CAP_SYS_RESOURCE"),
+                &format!(
+                    "{score} may be refused: the runtime has {own} and lacks CAP_SYS_RESOURCE"
+                ),
                 "raise it, or run corten with that capability",
             );
         }

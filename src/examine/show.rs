@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Planned;
 use crate::config::names::RLIMITS;
-use crate::config::spec::{Hook, Mount, Spec};
+use crate::config::spec::{Mount, Spec};
 use crate::plan::cgroup::{Missing, Phase, Version};
 use crate::plan::devices::DevicePlan;
 use crate::plan::namespaces::KINDS;
@@ -180,17 +180,8 @@ fn cgroup(planned: &Planned) -> Value {
 }
 
 fn hooks(spec: &Spec<'_>) -> Value {
-    let hooks = &spec.hooks;
-    let kinds: [(&str, &[Hook<'_>]); 6] = [
-        ("prestart", &hooks.prestart),
-        ("createRuntime", &hooks.create_runtime),
-        ("createContainer", &hooks.create_container),
-        ("startContainer", &hooks.start_container),
-        ("poststart", &hooks.poststart),
-        ("poststop", &hooks.poststop),
-    ];
     let mut all = Vec::new();
-    for (kind, list) in kinds {
+    for (kind, list) in spec.hooks.kinds() {
         for hook in list {
             all.push(object(vec![
                 ("kind", kind.into()),

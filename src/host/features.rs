@@ -111,12 +111,12 @@ pub(super) fn add(facts: &mut Facts) {
         Verdict::Warn,
         "cgroups are killed process by process (Linux 5.14)",
     );
-    facts.there(
-        "OPEN_TREE_NAMESPACE",
-        version >= (7, 0),
-        Verdict::Warn,
-        "not used by this version of Corten either (Linux 7.0)",
-    );
+    // docs/decisions/0008-mount-tree.md
+    let there = match version >= (7, 0) {
+        true => "there, not used yet",
+        false => "not there, not used yet",
+    };
+    facts.ok("OPEN_TREE_NAMESPACE", there);
     for (name, file) in [
         ("time namespaces", "time"),
         ("cgroup namespaces", "cgroup"),

@@ -7,6 +7,9 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
+/// When the form of the pages was last changed.
+const DATE: &str = "2026-11-21";
+
 /// Exit codes, as in the README.
 const EXIT_CODES: [(&str, &str); 6] = [
     ("0", "Done."),
@@ -121,6 +124,7 @@ fn whole(root: &Command, verbs: &[&Command]) -> Result<String, String> {
 fn of_verb(verb: &Command) -> Result<String, String> {
     let mut page = Draft::new(verb, &format!("corten-{}", verb.get_name()))?;
     page.section(|man, text| man.render_description_section(text))?;
+    page.notes(verb);
     page.section(|man, text| man.render_options_section(text))?;
     page.example(verb);
     page.see_also(&[]);
@@ -146,7 +150,7 @@ impl Draft {
             .title(title.to_uppercase())
             .section("1")
             // The same pages on every day, from the same definitions.
-            .date("")
+            .date(DATE)
             .source(format!("corten {}", env!("CARGO_PKG_VERSION")))
             .manual("Corten");
         let mut draft = Draft {
@@ -189,6 +193,19 @@ impl Draft {
             roff.text([roman(text)]);
         }
         self.text += &roff.to_roff();
+    }
+
+    /// What stands before "Example:" in the help text.
+    fn notes(&mut self, command: &Command) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let notes = help.split("Example:\n").next().unwrap_or_default().trim();
+        if !notes.is_empty() {
+            let mut roff = Roff::new();
+            roff.control("PP", []);
+            roff.text([roman(notes)]);
+            self.text += &roff.to_roff();
+        }
     }
 
     /// What stands after "Example:" in the help text.
@@ -252,7 +269,8 @@ mod tests {
                     "{section}: {text}"
                 );
             }
-            for flag in verb.get_arguments().filter_map(clap::Arg::get_long) {
+            let visible = verb.get_arguments().filter(|arg| !arg.is_hide_set());
+            for flag in visible.filter_map(clap::Arg::get_long) {
                 let shown = format!("\\-\\-{}", flag.replace('-', "\\-"));
                 assert!(text.contains(&shown), "{shown}: {text}");
             }

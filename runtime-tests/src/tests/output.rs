@@ -233,6 +233,11 @@ fn features_name_what_is_there(ctx: &Ctx) -> Outcome {
     )?;
     holds(
         &features,
+        "/potentiallyUnsafeConfigAnnotations",
+        &["org.criu.config", "org.systemd.property.", "run.oci."],
+    )?;
+    holds(
+        &features,
         "/linux/memoryPolicy/modes",
         &["MPOL_DEFAULT", "MPOL_BIND", "MPOL_WEIGHTED_INTERLEAVE"],
     )?;

@@ -143,6 +143,7 @@ fn too_many_arguments_are_refused_by_every_verb(ctx: &Ctx) -> Outcome {
         let takes = usage.matches(" <").count() + usage.matches(" [").count();
         let first = match verb.name.as_str() {
             "completion" => "bash",
+            "mounts" => "add",
             _ => "a",
         };
         args.push(first);
@@ -189,10 +190,15 @@ fn unknown_and_empty_ids_are_refused_by_every_verb(ctx: &Ctx) -> Outcome {
     for verb in verbs(ctx)? {
         let more: &[&str] = match verb.name.as_str() {
             "exec" => &["true"],
+            "mounts" => &["/dev/null"],
+            _ => &[],
+        };
+        let before: &[&str] = match verb.name.as_str() {
+            "mounts" => &["add"],
             _ => &[],
         };
         if verb.takes_an_id() {
-            let args = [&[verb.name.as_str(), "nosuch"], more].concat();
+            let args = [&[verb.name.as_str()], before, &["nosuch"], more].concat();
             refused.require(ctx, &args, verb.code(), &["container does not exist"])?;
         }
         if verb.takes_an_id() || verb.makes_one() {
@@ -203,7 +209,7 @@ fn unknown_and_empty_ids_are_refused_by_every_verb(ctx: &Ctx) -> Outcome {
                 false => &[],
             };
             for id in ["", "../x", "a/b"] {
-                let args = [&[verb.name.as_str()], options, &[id], more].concat();
+                let args = [&[verb.name.as_str()], before, options, &[id], more].concat();
                 let words = ["invalid container id", "container id", "invalid id"];
                 refused.require(ctx, &args, verb.code(), &words)?;
             }

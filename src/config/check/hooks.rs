@@ -13,14 +13,7 @@ pub(super) fn check(
     hooks: &Hooks<'_>,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), ConfigError> {
-    for (kind, list) in [
-        ("prestart", &hooks.prestart),
-        ("createRuntime", &hooks.create_runtime),
-        ("createContainer", &hooks.create_container),
-        ("startContainer", &hooks.start_container),
-        ("poststart", &hooks.poststart),
-        ("poststop", &hooks.poststop),
-    ] {
+    for (kind, list) in hooks.kinds() {
         let place = at.member(kind);
         for (index, hook) in list.iter().enumerate() {
             check_hook(&place.element(index), hook, warnings)?;
