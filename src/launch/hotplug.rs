@@ -290,15 +290,15 @@ impl Stage {
                 if done == Err(Errno::NOSYS) && !self.is_set {
                     // Before Linux 5.12 only a mount that is attached can be changed.
                     self.set()?;
-                    done = set(&tree).and_then(|()| match clone_tree(&tree, true) {
-                        Ok(detached) => {
-                            tree = detached;
-                            Ok(())
-                        }
+                    done = set(&tree);
+                }
+                if self.is_set && done.is_ok() {
+                    match clone_tree(&tree, true) {
+                        Ok(detached) => tree = detached,
                         // It was not attached for what was changed.
-                        Err(Errno::INVAL) => Ok(()),
-                        Err(errno) => Err(errno),
-                    });
+                        Err(Errno::INVAL) => {}
+                        Err(errno) => done = Err(errno),
+                    }
                 }
                 let failed = sys_stub::Stage::MountFlags;
                 done.map_err(|errno| {

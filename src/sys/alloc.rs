@@ -228,3 +228,41 @@ unsafe impl GlobalAlloc for Bump {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    /// The harness has another allocator, so this one is nobody else's.
+    #[test]
+    fn blocks_of_the_arena_are_used_again_and_stay_apart() {
+        reuse_memory();
+        let bump = Bump::new();
+        let small = layout(24, 8);
+        // SAFETY: each block is used within its layout, and not after it is given back.
+        unsafe {
+            let (first, second) = (bump.alloc(small), bump.alloc(small));
+            first.write_bytes(1, 24);
+            second.write_bytes(2, 24);
+            // The next power of two has room for it.
+            assert_eq!(bump.realloc(first, small, 30), first);
+            let moved = bump.realloc(first, layout(30, 8), 100);
+            assert_ne!(moved, first);
+            assert_eq!(std::slice::from_raw_parts(moved, 24), [1; 24]);
+            assert_eq!(bump.alloc(layout(32, 1)), first);
+            assert_eq!(std::slice::from_raw_parts(second, 24), [2; 24]);
+            bump.dealloc(moved, layout(100, 8));
+            let zeroed = bump.alloc_zeroed(layout(128, 8));
+            assert_eq!(zeroed, moved);
+            assert_eq!(std::slice::from_raw_parts(zeroed, 128), [0; 128]);
+            for align in [1, 16, 64, 4096] {
+                assert_eq!(bump.alloc(layout(5, align)) as usize % align, 0, "{align}");
+            }
+            assert!(bump.alloc(layout(ARENA + 1, 1)).is_null());
+        }
+    }
+}

@@ -241,7 +241,7 @@ fn values_that_mean_nothing(ctx: &Ctx) -> Outcome {
         (["--env", "=value"], "its name is empty"),
         (["--cwd", "tmp"], "is not absolute"),
         (["--user", "nobody"], "no user or group number"),
-        (["--additional-gids", "-1"], "additional-gids"),
+        (["--additional-gids", "x"], "additional-gids"),
         (["--cgroup", "../x"], "leads out of the container's cgroup"),
         (["--cgroup", "nosuch:x"], "nosuch"),
         (["--preserve-fds", "-1"], "preserve-fds"),
