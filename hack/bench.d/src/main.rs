@@ -118,7 +118,7 @@ fn in_turn(
                 &containers[containers.len() - 1 - index]
             };
             for scenario in scenarios {
-                if !scenario.floor && container.runtime == "floor" {
+                if scenario.lacks.contains(&container.runtime.as_str()) {
                     continue;
                 }
                 if sys::stopped() {

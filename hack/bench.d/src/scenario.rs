@@ -35,8 +35,8 @@ pub struct Scenario {
     pub steps: &'static [Step],
     /// A further row: its name, and the steps whose sum it is.
     pub sum: Option<(&'static str, &'static [&'static str])>,
-    /// Whether the floor can do it.
-    pub floor: bool,
+    /// The runtimes that cannot do it.
+    pub lacks: &'static [&'static str],
 }
 
 impl Step {
@@ -104,7 +104,7 @@ pub const SCENARIOS: &[Scenario] = &[
             },
         ],
         sum: Some(("cycle", &["create", "start", "delete"])),
-        floor: true,
+        lacks: &[],
     },
     Scenario {
         name: "run",
@@ -114,7 +114,7 @@ pub const SCENARIOS: &[Scenario] = &[
             then: Then::Go,
         }],
         sum: None,
-        floor: true,
+        lacks: &[],
     },
     Scenario {
         name: "exec",
@@ -128,7 +128,7 @@ pub const SCENARIOS: &[Scenario] = &[
             SCENE_ENDS,
         ],
         sum: None,
-        floor: false,
+        lacks: &["floor"],
     },
     Scenario {
         name: "kill",
@@ -146,7 +146,43 @@ pub const SCENARIOS: &[Scenario] = &[
             },
         ],
         sum: None,
-        floor: false,
+        lacks: &["floor"],
+    },
+    Scenario {
+        name: "events",
+        steps: &[
+            SCENE,
+            Step {
+                name: "events --stats",
+                args: &["events", "--stats", "{id}"],
+                then: Then::Go,
+            },
+            SCENE_ENDS,
+        ],
+        sum: None,
+        // crun has no such verb.
+        lacks: &["floor", "crun"],
+    },
+    Scenario {
+        name: "update",
+        steps: &[
+            SCENE,
+            Step {
+                name: "update",
+                args: &[
+                    "update",
+                    "--memory",
+                    "536870912",
+                    "--cpu-quota",
+                    "50000",
+                    "{id}",
+                ],
+                then: Then::Go,
+            },
+            SCENE_ENDS,
+        ],
+        sum: None,
+        lacks: &["floor"],
     },
     Scenario {
         name: "crowd",
@@ -174,6 +210,6 @@ pub const SCENARIOS: &[Scenario] = &[
             SCENE_ENDS,
         ],
         sum: None,
-        floor: false,
+        lacks: &["floor"],
     },
 ];

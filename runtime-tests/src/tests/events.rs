@@ -108,6 +108,11 @@ impl Events {
         Ok(left)
     }
 
+    fn signal(&self, signal: rustix::process::Signal) -> Outcome {
+        let pid = rustix::process::Pid::from_raw(self.running.pid()).because("its pid")?;
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Waits until the verb watches: what it opens for it is there.
     fn ready(&self, ctx: &Ctx) -> Outcome {
         let dir = format!("/proc/{}/fd", self.running.pid());
@@ -413,8 +418,11 @@ fn the_end_is_told(ctx: &Ctx) -> Outcome {
         let events = follow(&c, "1h")?;
         events.ready(ctx)?;
         let pid = c.pid()?;
+        // It looks only when both have happened.
+        events.signal(rustix::process::Signal::STOP)?;
         c.start()?;
         check_eq!(c.wait_pid(pid)?, 137, "exit code");
+        events.signal(rustix::process::Signal::CONT)?;
         let lines = events.end()?;
         check_eq!(lines.len(), 1, "lines: {lines:?}");
         is_oom(&c, &serde_json::from_str(&lines[0])?)?;
@@ -441,10 +449,9 @@ fn the_removal_of_the_cgroup_is_no_lack_of_memory_on_v1(ctx: &Ctx) -> Outcome {
         let events = follow(&c, "1h")?;
         events.ready(ctx)?;
         // Stopped, it looks only when all is gone.
-        let pid = rustix::process::Pid::from_raw(events.running.pid()).because("its pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
+        events.signal(rustix::process::Signal::STOP)?;
         c.delete_force()?.ok()?;
-        rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
+        events.signal(rustix::process::Signal::CONT)?;
         check_eq!(events.end()?, Vec::<String>::new(), "lines");
     }
     ctx.nothing_left()
