@@ -6,6 +6,8 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use crate::sys::errno_text;
+
 /// Something in config.json that makes it unusable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -185,7 +187,10 @@ impl fmt::Display for ReadError {
                 "{name}: {size} bytes are too many (at most {})",
                 super::MAX_SIZE
             ),
-            ReadErrorKind::Unreadable(errno) => write!(f, "{name}: cannot be read: {errno}"),
+            ReadErrorKind::Unreadable(errno) => {
+                let why = errno_text(errno.raw_os_error());
+                write!(f, "{name}: cannot be read: {why}")
+            }
         }
     }
 }

@@ -119,9 +119,14 @@ impl Store {
             Errno::EXIST => StoreError::Exists(id.to_string()),
             errno => StoreError::Io("make", path.clone(), errno),
         })?;
-        let entry = self.open(id)?;
-        entry.lock(false)?;
-        Ok(entry)
+        let entry = self.open(id).and_then(|entry| {
+            entry.lock(false)?;
+            Ok(entry)
+        });
+        if entry.is_err() {
+            let _ = rustix::fs::unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+        }
+        entry
     }
 
     /// Opens a container's directory without locking it.

@@ -219,16 +219,55 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     check(result).map(drop)
 }
 
+/// The kernel's `struct sigaction`, which is not libc's.
+#[repr(C)]
+struct KernelSigaction {
+    handler: usize,
+    flags: u64,
+    restorer: usize,
+    mask: u64,
+}
+
+// What a handler returns to: rt_sigreturn(2). aarch64 has it in the vDSO.
+#[cfg(target_arch = "x86_64")]
+std::arch::global_asm!(
+    ".globl corten_sigreturn",
+    "corten_sigreturn:",
+    "mov eax, 15",
+    "syscall"
+);
+
 /// Makes a write beyond RLIMIT_FSIZE an error (`EFBIG`) instead of the end of this process. A
-/// handler and no disposition that children would inherit.
+/// handler and no disposition that children would inherit. By the system call: musl's sigaction
+/// unblocks two real-time signals.
 pub fn survive_file_limit() {
     extern "C" fn nothing(_: libc::c_int) {}
-    // SAFETY: the handler does nothing, which is safe at any moment; sigaction is plain data.
+    #[cfg(target_arch = "x86_64")]
+    let (restorer, restores) = {
+        unsafe extern "C" {
+            fn corten_sigreturn();
+        }
+        const SA_RESTORER: u64 = 0x0400_0000;
+        (corten_sigreturn as *const () as usize, SA_RESTORER)
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let (restorer, restores) = (0, 0);
+    let action = KernelSigaction {
+        handler: nothing as *const () as usize,
+        flags: libc::SA_RESTART as u64 | restores,
+        restorer,
+        mask: 0,
+    };
+    // SAFETY: the handler does nothing, which is safe at any moment; the set has the size that
+    // is passed, and the old action is not asked for.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as *const () as usize;
-        action.sa_flags = libc::SA_RESTART;
-        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            libc::SIGXFSZ,
+            &raw const action,
+            std::ptr::null_mut::<KernelSigaction>(),
+            size_of::<u64>(),
+        );
     }
 }
 
