@@ -13,9 +13,9 @@ use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{CWD, Mode, OFlags, SealFlags};
 
-use super::stub_data::{memfd_to_run, seal};
 use super::{Doing, LaunchError};
 use crate::sys::process::{PointerArray, execveat};
+use crate::sys::stub::{memfd_to_run, seal};
 use crate::sys::{Errno, Result};
 
 const EXE: &str = "/proc/self/exe";

@@ -2,15 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags};
-
 use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
+use crate::sys::Result;
 use crate::sys::process::SchedAttr;
 use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite, RlimitEntry};
-use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE};
-use crate::sys::{Errno, Result};
+use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE, memfd_to_run, seal, write_all};
 
 /// What goes into the block besides the process's plan.
 pub struct Extras<'a> {
@@ -43,28 +41,6 @@ pub fn memfd() -> Result<OwnedFd> {
     memfd_to_run(c"corten-init")
 }
 
-/// A memfd that a program is run from. Since Linux 6.3 it says so; older kernels know
-/// no such flag.
-///
-/// # Errors
-/// memfd_create(2).
-pub fn memfd_to_run(name: &std::ffi::CStr) -> Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
-        result => result,
-    }
-}
-
-/// Forbids every change of a memfd.
-///
-/// # Errors
-/// fcntl(2).
-pub fn seal(memfd: impl AsFd) -> Result<()> {
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(memfd, seals)
-}
-
 /// Writes image and data and seals them; gives the data's length.
 ///
 /// # Errors
@@ -74,11 +50,7 @@ pub fn write(memfd: impl AsFd, block: &[u8]) -> Result<u32> {
     bytes.extend_from_slice(IMAGE);
     bytes.resize(DATA_OFFSET, 0);
     bytes.extend_from_slice(block);
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        let written = rustix::io::write(&memfd, rest)?;
-        rest = &rest[written..];
-    }
+    write_all(&memfd, &bytes)?;
     seal(memfd)?;
     Ok(block.len() as u32)
 }

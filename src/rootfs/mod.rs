@@ -11,6 +11,7 @@ mod detached;
 pub mod dev;
 pub mod fallback;
 pub mod filesystem;
+mod inside;
 pub mod masks;
 pub mod mounts;
 mod old_kernel;

@@ -8,18 +8,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::io::DupFlags;
 use rustix::mount::{FsOpenFlags, fsconfig_set_fd, fsopen};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::detached::{mount_of, set};
-use super::fallback;
-use crate::sys::clone::{Cloned, clone3_sharing_files};
+use super::resolve::is_procfs;
+use super::{fallback, inside};
 use crate::sys::fd::ShortLived;
-use crate::sys::process::{exit_now, setns};
 use crate::sys::{Errno, Result};
-
-const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 
 /// A procfs of the container's pid namespace.
 pub struct Procfs {
@@ -73,7 +68,12 @@ impl Procfs {
         for (key, value) in data {
             set(&context, key, value.as_deref())?;
         }
-        let mount: &ShortLived = self.mount.insert(mount_of(&context, attr)?);
+        let mount = mount_of(&context, attr)?;
+        // Where the context comes from inside, a process in there could have given another.
+        if self.pid_namespace.is_some() && !is_procfs(&mount)? {
+            return Err(Errno::PERM);
+        }
+        let mount: &ShortLived = self.mount.insert(mount);
         Ok(mount.as_fd())
     }
 
@@ -107,43 +107,7 @@ impl Procfs {
 fn context_of(namespace: &OwnedFd) -> Result<ShortLived> {
     let context: ShortLived = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?.into();
     match fsconfig_set_fd(&context, c"pidns", namespace) {
-        Err(Errno::INVAL) => context_from_inside(namespace),
+        Err(Errno::INVAL) => inside::context(namespace),
         result => result.map(|()| context),
-    }
-}
-
-/// Before, a procfs shows the namespace of the process that opens it: a helper's child
-/// does that in there and is gone at once. Neither comes back out: from a user namespace
-/// that was joined it could not.
-fn context_from_inside(namespace: &OwnedFd) -> Result<ShortLived> {
-    // A number for the helper to put its descriptor at.
-    let mut context = rustix::io::fcntl_dupfd_cloexec(namespace, 0)?;
-    let open = |context: &mut OwnedFd| {
-        let opened = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::io::dup3(&opened, context, DupFlags::CLOEXEC)
-    };
-    in_child(|| {
-        setns(namespace.as_fd(), NEWPID)?;
-        in_child(|| open(&mut context))
-    })?;
-    Ok(context.into())
-}
-
-/// What a child does that shares the descriptors; its errno is its exit code.
-fn in_child(act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let pidfd = match clone3_sharing_files()? {
-        Cloned::Child => exit_now(act().map_or_else(Errno::raw_os_error, |()| 0)),
-        Cloned::Parent { pidfd, .. } => pidfd,
-    };
-    let status = loop {
-        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            result => break result?,
-        }
-    };
-    match status.and_then(|status| status.exit_status()) {
-        Some(0) => Ok(()),
-        Some(errno) => Err(Errno::from_raw_os_error(errno)),
-        None => Err(Errno::SRCH),
     }
 }

@@ -45,15 +45,6 @@ pub fn clone3_sibling(namespaces: u64) -> Result<Cloned> {
     clone(namespaces | libc::CLONE_PARENT as u64, None, 0)
 }
 
-/// Forks a helper that shares the caller's table of descriptors: what it opens stays
-/// when it ends.
-///
-/// # Errors
-/// As [`clone3`].
-pub fn clone3_sharing_files() -> Result<Cloned> {
-    clone(libc::CLONE_FILES as u64, None, libc::SIGCHLD as u64)
-}
-
 fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>, exit_signal: u64) -> Result<Cloned> {
     let mut pidfd: i32 = -1;
     // SAFETY: clone_args is plain integers, for which zero is "not given".

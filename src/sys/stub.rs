@@ -8,13 +8,59 @@ use abi::{Block, Message, Span};
 pub use abi::{Failure, Stage};
 
 use super::{Errno, Result};
-use std::os::fd::{AsFd, BorrowedFd};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The stub's program file, built by build.rs.
 pub static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub"));
 
 /// Where the data begins in the memfd: the first page after the image.
 pub const DATA_OFFSET: usize = IMAGE.len().next_multiple_of(4096);
+
+/// A memfd that a program is run from. Since Linux 6.3 it says so; older kernels know
+/// no such flag.
+///
+/// # Errors
+/// memfd_create(2).
+pub fn memfd_to_run(name: &std::ffi::CStr) -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        result => result,
+    }
+}
+
+/// Forbids every change of a memfd.
+///
+/// # Errors
+/// fcntl(2).
+pub fn seal(memfd: impl AsFd) -> Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(memfd, seals)
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// write(2).
+pub fn write_all(memfd: impl AsFd, bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memfd, rest)?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+/// A memfd of this name with the stub's program and no data.
+///
+/// # Errors
+/// memfd_create(2), write(2).
+pub fn image(name: &std::ffi::CStr) -> Result<OwnedFd> {
+    let memfd = memfd_to_run(name)?;
+    write_all(&memfd, IMAGE)?;
+    Ok(memfd)
+}
 
 /// Builds the data that follows the image.
 pub struct BlockWriter {

@@ -78,6 +78,7 @@ mod numbers {
     pub const NR_RT_SIGACTION: usize = 13;
     pub const NR_IOCTL: usize = 16;
     pub const NR_GETPID: usize = 39;
+    pub const NR_SENDMSG: usize = 46;
     pub const NR_CLONE: usize = 56;
     pub const NR_EXECVE: usize = 59;
     pub const NR_KILL: usize = 62;
@@ -100,6 +101,7 @@ mod numbers {
     pub const NR_SCHED_SETATTR: usize = 314;
     pub const NR_SECCOMP: usize = 317;
     pub const NR_MEMFD_CREATE: usize = 319;
+    pub const NR_FSOPEN: usize = 430;
     pub const NR_CLOSE_RANGE: usize = 436;
     pub const NR_OPENAT2: usize = 437;
     pub const NR_FACCESSAT2: usize = 439;
@@ -130,6 +132,7 @@ mod numbers {
     pub const NR_UMASK: usize = 166;
     pub const NR_PRCTL: usize = 167;
     pub const NR_GETPID: usize = 172;
+    pub const NR_SENDMSG: usize = 211;
     pub const NR_CLONE: usize = 220;
     pub const NR_EXECVE: usize = 221;
     pub const NR_MMAP: usize = 222;
@@ -138,6 +141,7 @@ mod numbers {
     pub const NR_SCHED_SETATTR: usize = 274;
     pub const NR_SECCOMP: usize = 277;
     pub const NR_MEMFD_CREATE: usize = 279;
+    pub const NR_FSOPEN: usize = 430;
     pub const NR_CLOSE_RANGE: usize = 436;
     pub const NR_OPENAT2: usize = 437;
     pub const NR_FACCESSAT2: usize = 439;

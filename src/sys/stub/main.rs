@@ -14,6 +14,8 @@
 //! A pid namespace that exists is joined here and not before: what is seen in it has
 //! the container's root, no foreign descriptor and this image.
 //!
+//! It opens procfs for others too, as `corten-proc:CHANNEL` ([`procfs`]).
+//!
 //! argv: `corten-init:DATA:OFFSET:CHANNEL:FIFO:PROC:PIDNS:SIZE`, the program's path, the
 //! program's argv. DATA, CHANNEL, FIFO, PROC and PIDNS are descriptors; OFFSET and SIZE
 //! say where the block lies in DATA.
@@ -25,6 +27,7 @@ mod abi;
 mod arch;
 mod hooks;
 mod mem;
+mod procfs;
 mod sys;
 
 use abi::*;
@@ -97,6 +100,13 @@ fn number(text: &mut *const u8) -> i32 {
     }
 }
 
+/// Whether a string has this beginning.
+fn begins(text: *const u8, beginning: &[u8]) -> bool {
+    let mut same = beginning.iter().enumerate();
+    // SAFETY: the text ends with a NUL, which is different from what stands there in the beginning.
+    same.all(|(at, byte)| unsafe { *text.add(at) } == *byte)
+}
+
 /// Entered from `_start` with the stack as the kernel laid it out.
 ///
 /// # Safety
@@ -112,7 +122,11 @@ unsafe extern "C" fn stub_main(stack: *const usize) -> ! {
     let (mut text, path, program, envp) =
         unsafe { (*argv, *argv.add(1), argv.add(2), argv.add(argc + 1)) };
     prctl(PR_SET_DUMPABLE, 0, 0);
+    let opens_procfs = begins(text, b"corten-proc:");
     let data = number(&mut text);
+    if opens_procfs {
+        procfs::open_inside(data);
+    }
     let offset = number(&mut text);
     let channel = number(&mut text);
     let fifo = number(&mut text);

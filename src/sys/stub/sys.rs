@@ -297,6 +297,28 @@ pub fn kill_group(pid: isize) {
     syscall(NR_KILL, [(-pid) as usize, SIGKILL, 0, 0, 0, 0]);
 }
 
+/// fsopen(2).
+pub fn fsopen(fstype: *const u8) -> isize {
+    const FSOPEN_CLOEXEC: usize = 1;
+    syscall(NR_FSOPEN, [fstype as usize, FSOPEN_CLOEXEC, 0, 0, 0, 0])
+}
+
+/// Sends a descriptor and one byte.
+pub fn send_descriptor(channel: i32, fd: i32) -> isize {
+    const SOL_SOCKET_AND_SCM_RIGHTS: u64 = 1 | 1 << 32;
+    let byte = 0u8;
+    // struct iovec; struct cmsghdr with an int, padded; struct msghdr, whose last two members
+    // are the control data's length and flags.
+    let part = [(&raw const byte) as usize, 1];
+    let control = [16 + 4, SOL_SOCKET_AND_SCM_RIGHTS, fd as u32 as u64];
+    let (parts, control_at) = (part.as_ptr() as usize, control.as_ptr() as usize);
+    let header = [0, 0, parts, 1, control_at, size_of_val(&control), 0];
+    syscall(
+        NR_SENDMSG,
+        [channel as usize, header.as_ptr() as usize, 0, 0, 0, 0],
+    )
+}
+
 /// poll(2) by ppoll; `timeout_ms` negative waits for ever.
 pub fn poll(fds: &mut [PollFd], timeout_ms: i64) -> isize {
     let time = [timeout_ms / 1000, timeout_ms % 1000 * 1_000_000];
