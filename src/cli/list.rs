@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::args::{Global, List, ListFormat};
 use super::{context, print};
-use crate::container::{State, Status, StoreError, status};
+use crate::container::{Entry, State, Status, StoreError, status};
 
 /// Prints the containers there are.
 ///
@@ -19,12 +19,8 @@ pub fn list(global: &Global, args: &List) -> Result<()> {
     let mut containers: Vec<(State, Status)> = Vec::with_capacity(ids.len());
     let mut buffer = Vec::new();
     for id in ids {
-        let read = store.open(&id).and_then(|entry| {
-            let state = entry.read_summary(&mut buffer)?;
-            let status = status::of(&state, entry.dir());
-            Ok((state, status))
-        });
-        match read {
+        let read = |entry: Entry| status::read(&entry, &mut buffer);
+        match store.open(&id).and_then(read) {
             Ok(container) => containers.push(container),
             // It went away meanwhile.
             Err(StoreError::Missing(_)) => {}

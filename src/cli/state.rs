@@ -12,8 +12,7 @@ use crate::container::status;
 /// There is no such container.
 pub fn state(global: &Global, args: &State) -> Result<()> {
     let entry = context::entry(global, &args.id)?;
-    let state = entry.read_summary(&mut Vec::new())?;
-    let status = status::of(&state, entry.dir());
+    let (state, status) = status::read(&entry, &mut Vec::new())?;
     // runc leaves the owner to `list`, and engines have learnt it so.
     print::line(&serde_json::to_string_pretty(&state.printed(status, ""))?)
 }

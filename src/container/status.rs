@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
 use serde::Serialize;
 
 use super::state::State;
-use super::store::{FIFO, NEW_FIFO};
+use super::store::{Entry, FIFO, NEW_FIFO, StoreError};
 use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, Result};
 
@@ -46,9 +46,36 @@ impl fmt::Display for Status {
     }
 }
 
+/// Reads the first line of a container's record and finds its status, without the lock: while
+/// another verb is at work, the record may be older than what it is compared with.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn read(
+    entry: &Entry,
+    buffer: &mut Vec<u8>,
+) -> std::result::Result<(State, Status), StoreError> {
+    let state = entry.read_summary(buffer)?;
+    let status = of(&state, entry.dir());
+    // What has moved has done so once, so that a second look is right.
+    match status {
+        // Its creator has ended since the record was read, but perhaps with a container made.
+        Status::Stopped if state.pid == 0 => {
+            let state = entry.read_summary(buffer)?;
+            let status = of(&state, entry.dir());
+            Ok((state, status))
+        }
+        // Neither fifo was there: perhaps it got its last name between the two looks.
+        Status::Running | Status::Paused if !state.run && exists(entry.dir(), FIFO) => {
+            let status = of(&state, entry.dir());
+            Ok((state, status))
+        }
+        status => Ok((state, status)),
+    }
+}
+
 /// Finds the status of a container. `dir` is its state directory.
 pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
-    let exists = |name| rustix::fs::accessat(dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
     if state.pid == 0 {
         // Nothing runs yet; if whoever makes it has died, nothing ever will.
         let alive = state.creator != 0 && process_start(state.creator).is_ok_and(|p| !p.ended);
@@ -62,14 +89,14 @@ pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
         return Status::Stopped;
     }
     if !state.run {
-        if exists(FIFO) {
+        if exists(dir, FIFO) {
             return if state.cgroup.frozen() {
                 Status::Paused
             } else {
                 Status::Created
             };
         }
-        if exists(NEW_FIFO) {
+        if exists(dir, NEW_FIFO) {
             return Status::Creating;
         }
     }
@@ -78,6 +105,10 @@ pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
     } else {
         Status::Running
     }
+}
+
+fn exists(dir: BorrowedFd<'_>, name: &std::ffi::CStr) -> bool {
+    rustix::fs::accessat(dir, name, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
 /// Whether the container's init runs: its pid is there, started when the init

@@ -3,7 +3,7 @@
 use crate::bundle::Bundle;
 use crate::command::{Cmd, Running};
 use crate::context::Ctx;
-use crate::outcome::Outcome;
+use crate::outcome::{Because, Outcome, skip};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ tests!("locking":
     deletes_at_the_same_time_all_end,
     kill_and_delete_at_the_same_time_leave_nothing,
     state_never_shows_half_a_container,
+    a_state_that_is_slower_than_create_says_created,
     list_survives_containers_that_come_and_go,
     containers_start_side_by_side,
     delete_force_does_not_wait_for_a_hook_that_hangs,
@@ -124,6 +125,79 @@ fn state_never_shows_half_a_container(ctx: &Ctx) -> Outcome {
         ctx.nothing_left()?;
     }
     Ok(())
+}
+
+/// `create` in the background, held for this many milliseconds where it clones the init, until it
+/// has left a record without one.
+fn slow_create<'a>(ctx: &'a Ctx, ms: u32) -> Outcome<(Bundle<'a>, Running)> {
+    let b = Bundle::new(ctx)?.args(&SLEEP);
+    ctx.created(&b.id);
+    let delay = format!("inject=clone3:delay_enter={}", u64::from(ms) * 1000);
+    let null = std::process::Stdio::null;
+    // With -D the process is the runtime, and strace its grandchild.
+    let create = b
+        .verb::<&str>("create", &[])?
+        .within(&["strace", "-D", "-qq", "-o", "/dev/null", "-e", &delay])
+        .spawn_with(null(), null(), null())?;
+    ctx.until("there is a container", || {
+        let state = ctx.rt(&["state", &b.id]).run();
+        state.is_ok_and(|output| output.code == 0)
+    })?;
+    Ok((b, create))
+}
+
+/// What `state` says whose calls of this kind are held for three seconds, once with `path`.
+fn slow_state(ctx: &Ctx, id: &str, calls: &str, path: Option<&str>) -> Outcome<String> {
+    let delay = format!("inject={calls}:delay_enter=3000000");
+    let mut strace = vec!["strace", "-qq", "-o", "/dev/null", "-e", &delay];
+    strace.extend(path.iter().flat_map(|path| ["-P", *path]));
+    let output = ctx.rt(&["state", id]).within(&strace).run()?.ok()?;
+    let state: Value = serde_json::from_str(&output.stdout)?;
+    Ok(state["status"].as_str().unwrap_or_default().to_string())
+}
+
+/// Seen to fail: with `status::of` in place of `status::read` in `cli/state.rs`: `status: found
+/// "stopped"`, for the record was that of before, and `found "running"`, for the fifo had another
+/// name at each look.
+fn a_state_that_is_slower_than_create_says_created(ctx: &Ctx) -> Outcome {
+    if ctx.host(&["strace", "-V"]).run()?.code == 127 {
+        return skip("no strace on this machine");
+    }
+    // The record is read before the init is in it, and the creator looked for when it has ended.
+    let (b, mut create) = slow_create(ctx, 1500)?;
+    let stat = format!("/proc/{}/stat", create.child.id());
+    let status = slow_state(ctx, &b.id, "openat", Some(&stat))?;
+    check_eq!(status, "created", "status");
+    create.wait()?;
+    ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+
+    // The fifo is looked for by its last name before it has that, and by its first one after.
+    let hold = "while [ ! -e go ]; do sleep 0.1; done";
+    let b = Bundle::new(ctx)?.args(&SLEEP).push(
+        "/hooks/createRuntime",
+        json!({"path": "/bin/sh", "args": ["sh", "-c", hold], "timeout": 60}),
+    );
+    ctx.created(&b.id);
+    let null = std::process::Stdio::null;
+    let create = b.verb::<&str>("create", &[])?;
+    let mut create = create.spawn_with(null(), null(), null())?;
+    ctx.until("the init is there", || {
+        let state = ctx.rt(&["state", &b.id]).run();
+        state.is_ok_and(|output| {
+            output.stdout.contains("creating") && !output.stdout.contains("\"pid\": 0")
+        })
+    })?;
+    let bundle = b.dir.clone();
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(4500));
+        std::fs::write(bundle.join("go"), "")
+    });
+    let status = slow_state(ctx, &b.id, "faccessat,faccessat2", None)?;
+    check_eq!(status, "created", "status");
+    release.join().ok().because("the thread")??;
+    create.wait()?;
+    ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    ctx.nothing_left()
 }
 
 fn list_survives_containers_that_come_and_go(ctx: &Ctx) -> Outcome {
