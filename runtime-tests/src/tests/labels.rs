@@ -317,8 +317,8 @@ fn a_keyring_that_exec_makes_has_the_label_of_its_process(ctx: &Ctx) -> Outcome 
     let other = own_label_at("s0:c3,c5")?;
     for (options, process) in [(&[][..], &label), (&["--process-label", &other], &other)] {
         let b = alone(ctx)?.set("/process/selinuxLabel", label.as_str());
-        let c = b.args(&["/bin/probe", "leave-keyring"]).detach()?;
-        c.wait_stdout("ready")?;
+        let sleep = ["/bin/probe", "leave-keyring", "/bin/sleep", "1000"];
+        let c = b.args(&sleep).detach()?;
         // The kernel frees it some time after its last process has left it.
         let name = format!("_ses.{}:", c.id);
         ctx.until("the container's keyring is gone", || {

@@ -5,6 +5,7 @@ use crate::raw;
 use serde_json::json;
 use std::ffi::CString;
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::exit as leave;
 
 fn usage(what: &str) -> io::Error {
@@ -127,15 +128,16 @@ pub fn ignore(args: &[&str]) -> io::Result<()> {
     raw::pause()
 }
 
-/// `leave-keyring`: joins a session keyring without a name, prints `ready`, waits to be killed.
-pub fn leave_keyring() -> io::Result<()> {
+/// `leave-keyring PROGRAM [ARG...]`: joins a session keyring without a name and becomes the program:
+/// the file that this process runs from would keep the old one.
+pub fn leave_keyring(args: &[&str]) -> io::Result<()> {
     const JOIN_SESSION_KEYRING: usize = 1;
+    let program = first(args, "leave-keyring PROGRAM [ARG...]")?;
     let (serial, errno) = raw::syscall(libc::SYS_keyctl, [JOIN_SESSION_KEYRING, 0, 0, 0, 0, 0]);
     if serial < 0 {
         return Err(io::Error::from_raw_os_error(errno));
     }
-    println!("ready");
-    raw::pause()
+    Err(std::process::Command::new(program).args(&args[1..]).exec())
 }
 
 /// `write MEGABYTES`: writes that much of a known pattern (each byte is its

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         "exit" => acts::exit(rest),
         "catch" => acts::catch(rest),
         "ignore" => acts::ignore(rest),
-        "leave-keyring" => acts::leave_keyring(),
+        "leave-keyring" => acts::leave_keyring(rest),
         "write" => acts::write(rest),
         "echo" => acts::echo(),
         "eat" => acts::eat(rest),
