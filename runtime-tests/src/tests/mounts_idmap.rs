@@ -484,12 +484,17 @@ fn file_systems_without_id_mappings_are_refused(ctx: &Ctx) -> Outcome {
     // procfs is what a bind of the host's /proc shows.
     let b = Bundle::new(ctx)?.push("/mounts", mapped("/v", "bind", "/proc", &["bind"], ids()));
     refused(&b, &["/mounts/6", "no id-mapped mounts"])?;
-    // Its root would belong to nobody inside, who could not give it its mode.
+    // Its root would belong to nobody inside, who could not give it its mode. (Before Linux 6.3
+    // it has no mappings at all.)
+    let (place, text) = match crate::facts::kernel()? < (6, 3) {
+        true => ("/mounts/6", "no id-mapped mounts"),
+        false => ("/mounts/6/options", "mode="),
+    };
     let b = Bundle::new(ctx)?
         .folder("/v")?
         .user_namespace()
         .push("/mounts", mapped("/v", "tmpfs", "tmpfs", &[], ids()));
-    refused(&b, &["/mounts/6/options", "mode="])?;
+    refused(&b, &[place, text])?;
     let remount = mapped("/dev/shm", "tmpfs", "shm", &["remount", "idmap"], ids());
     refused(
         &Bundle::new(ctx)?.push("/mounts", remount),
