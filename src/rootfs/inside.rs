@@ -30,7 +30,7 @@ use crate::sys::{Errno, Result};
 /// A procfs to be of this pid namespace: fsopen(2)'s descriptor.
 ///
 /// # Errors
-/// What the helper said, and why there is none.
+/// What the helper's calls gave; `PROTO` if it sent no descriptor.
 pub fn context(namespace: &OwnedFd) -> Result<ShortLived> {
     let program = image(c"corten-proc")?;
     seal(&program)?;

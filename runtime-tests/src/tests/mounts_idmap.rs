@@ -40,6 +40,14 @@ fn kernel_maps_ids() -> Outcome {
     Ok(())
 }
 
+/// Skips before Linux 6.3, which brought them for tmpfs.
+fn kernel_maps_ids_of_tmpfs() -> Outcome {
+    if crate::facts::kernel()? < (6, 3) {
+        return skip("id-mapped mounts of tmpfs came with Linux 6.3");
+    }
+    Ok(())
+}
+
 /// A volume with a file of user 0 and one of user 1000 and group 1001.
 fn mixed(ctx: &Ctx) -> Outcome<String> {
     let dir = volume(ctx)?;
@@ -170,7 +178,7 @@ fn own_mappings_count_from_the_host_in_a_user_namespace(ctx: &Ctx) -> Outcome {
 }
 
 fn ridmap_maps_what_is_mounted_below_and_idmap_does_not(ctx: &Ctx) -> Outcome {
-    kernel_maps_ids()?;
+    kernel_maps_ids_of_tmpfs()?;
     let dir = volume(ctx)?;
     for (word, wanted) in [("ridmap", "5000\n5000\n"), ("idmap", "5000\n0\n")] {
         let b = Bundle::new(ctx)?
@@ -245,7 +253,7 @@ fn crun_s_relative_mapping_counts_from_the_container(ctx: &Ctx) -> Outcome {
 }
 
 fn a_new_tmpfs_is_id_mapped(ctx: &Ctx) -> Outcome {
-    kernel_maps_ids()?;
+    kernel_maps_ids_of_tmpfs()?;
     let options = ["nosuid", "size=1m", "mode=750", "idmap"];
     let b = Bundle::new(ctx)?.push(
         "/mounts",
@@ -263,7 +271,7 @@ fn a_new_tmpfs_is_id_mapped(ctx: &Ctx) -> Outcome {
 }
 
 fn a_new_tmpfs_is_id_mapped_in_a_user_namespace(ctx: &Ctx) -> Outcome {
-    kernel_maps_ids()?;
+    kernel_maps_ids_of_tmpfs()?;
     let b = Bundle::new(ctx)?
         .folder("/v")?
         .user_namespace()
@@ -278,7 +286,7 @@ fn a_new_tmpfs_is_id_mapped_in_a_user_namespace(ctx: &Ctx) -> Outcome {
 }
 
 fn an_id_mapped_tmpfs_inherits_a_mode_and_copies_up(ctx: &Ctx) -> Outcome {
-    kernel_maps_ids()?;
+    kernel_maps_ids_of_tmpfs()?;
     for user in [false, true] {
         let mut b = Bundle::new(ctx)?;
         let base = if user { 100_000 } else { 0 };
@@ -366,7 +374,15 @@ fn flags_and_propagation_hold_on_an_id_mapped_mount(ctx: &Ctx) -> Outcome {
         if user {
             b = b.user_namespace();
         }
+        // Before Linux 6.3 no tmpfs is id-mapped.
+        let points: &[&str] = match crate::facts::kernel()? < (6, 3) {
+            true => &["/v"],
+            false => &["/v", "/t"],
+        };
         for (name, kind, source) in [("/v", "bind", dir.as_str()), ("/t", "tmpfs", "tmpfs")] {
+            if !points.contains(&name) {
+                continue;
+            }
             let words = &options[usize::from(kind == "tmpfs")..];
             let first = if user { 100_000 } else { 5000 };
             b = b.push(
@@ -375,7 +391,7 @@ fn flags_and_propagation_hold_on_an_id_mapped_mount(ctx: &Ctx) -> Outcome {
             );
         }
         let facts = b.facts()?;
-        for point in ["/v", "/t"] {
+        for point in points {
             let found = facts.mount_options(point)?;
             for option in ["ro", "nosuid", "nodev", "noexec", "idmapped"] {
                 check!(
@@ -468,12 +484,17 @@ fn file_systems_without_id_mappings_are_refused(ctx: &Ctx) -> Outcome {
     // procfs is what a bind of the host's /proc shows.
     let b = Bundle::new(ctx)?.push("/mounts", mapped("/v", "bind", "/proc", &["bind"], ids()));
     refused(&b, &["/mounts/6", "no id-mapped mounts"])?;
-    // Its root would belong to nobody inside, who could not give it its mode.
+    // Its root would belong to nobody inside, who could not give it its mode. (Before Linux 6.3
+    // it has no mappings at all.)
+    let (place, text) = match crate::facts::kernel()? < (6, 3) {
+        true => ("/mounts/6", "no id-mapped mounts"),
+        false => ("/mounts/6/options", "mode="),
+    };
     let b = Bundle::new(ctx)?
         .folder("/v")?
         .user_namespace()
         .push("/mounts", mapped("/v", "tmpfs", "tmpfs", &[], ids()));
-    refused(&b, &["/mounts/6/options", "mode="])?;
+    refused(&b, &[place, text])?;
     let remount = mapped("/dev/shm", "tmpfs", "shm", &["remount", "idmap"], ids());
     refused(
         &Bundle::new(ctx)?.push("/mounts", remount),
