@@ -16,7 +16,7 @@ const USAGE: &str = "usage: hack/bench [--rounds N] [--quick] [--only WORD,…] 
 /// The words of `--only`, by kind.
 const WORDS: [&[&str]; 3] = [
     &["plain", "docker"],
-    &["cycle", "run", "exec", "kill", "crowd"],
+    &["cycle", "run", "exec", "kill", "events", "update", "crowd"],
     &["back-to-back", "spaced", "memory", "syscalls"],
 ];
 
