@@ -35,11 +35,12 @@ impl Record {
     }
 }
 
-/// The files of one directory.
+/// The files of one directory. There are many: what reads one is not repeated for each.
 struct Files(String);
 
 impl Files {
     /// A file's text; `None` if the kernel has no such file, or no such counter behind it.
+    #[inline(never)]
     fn text(&self, name: &str) -> Result<Option<String>, CgroupError> {
         let path = format!("{}/{name}", self.0);
         match file::read_all(CWD, &path) {
@@ -51,11 +52,13 @@ impl Files {
     }
 
     /// A file with one number.
+    #[inline(never)]
     fn number(&self, name: &str) -> Result<Option<u64>, CgroupError> {
         Ok(self.text(name)?.and_then(|text| parse::number(&text)))
     }
 
     /// The same, 0 where there is none.
+    #[inline(never)]
     fn count(&self, name: &str) -> Result<u64, CgroupError> {
         Ok(self.number(name)?.unwrap_or_default())
     }

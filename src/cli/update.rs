@@ -80,12 +80,12 @@ fn named(file: Option<&Path>, pointer: &str) -> String {
 fn of_flags(args: &Update) -> Resources<'static> {
     let text = |text: &Option<String>| text.clone().map(Text::from);
     let cpu = Cpu {
-        shares: args.cpu_share,
+        shares: unsigned(args.cpu_share),
         quota: args.cpu_quota,
-        burst: args.cpu_burst,
-        period: args.cpu_period,
+        burst: unsigned(args.cpu_burst),
+        period: unsigned(args.cpu_period),
         realtime_runtime: args.cpu_rt_runtime,
-        realtime_period: args.cpu_rt_period,
+        realtime_period: unsigned(args.cpu_rt_period),
         cpus: text(&args.cpuset_cpus),
         mems: text(&args.cpuset_mems),
         idle: args.cpu_idle,
@@ -97,7 +97,9 @@ fn of_flags(args: &Update) -> Resources<'static> {
         ..Memory::default()
     };
     let block_io = BlockIo {
-        weight: args.blkio_weight,
+        weight: args
+            .blkio_weight
+            .and_then(|weight| u16::try_from(weight).ok()),
         ..BlockIo::default()
     };
     let pids = Pids {
@@ -110,6 +112,11 @@ fn of_flags(args: &Update) -> Resources<'static> {
         pids: given(pids),
         ..Resources::default()
     }
+}
+
+/// The flag takes no negative number.
+fn unsigned(number: Option<i64>) -> Option<u64> {
+    number.map(i64::unsigned_abs)
 }
 
 /// A section in which something stands.

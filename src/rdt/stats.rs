@@ -133,11 +133,13 @@ impl Record {
     }
 }
 
+#[inline(never)]
 fn text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
 /// 0 also for `Unavailable` and `Error`.
+#[inline(never)]
 fn number(path: &str) -> u64 {
     text(path)
         .and_then(|text| text.trim().parse().ok())
@@ -145,6 +147,7 @@ fn number(path: &str) -> u64 {
 }
 
 /// The line of a resource in a `schemata`.
+#[inline(never)]
 fn line(schemata: Option<&str>, resource: &str) -> String {
     let mut lines = schemata.unwrap_or_default().lines().map(str::trim);
     let found = lines.find(|line| line.split(':').next() == Some(resource));

@@ -7,7 +7,7 @@ use std::process::Command;
 const USAGE: &str = "usage: hack/bench [--rounds N] [--quick] [--only WORD,…] [--runtimes NAME,…] [--v2] [--out FILE]
   --rounds N       how often each container lives in each pass (30)
   --quick          --rounds 5
-  --only WORD,…    of plain docker, cycle run exec kill crowd, back-to-back spaced memory syscalls: of each of the three kinds
+  --only WORD,…    of plain docker, cycle run exec kill events update crowd, back-to-back spaced memory syscalls: of each of the three kinds
                    only those that are named; all of a kind of which none is named
   --runtimes N,…   of corten floor crun runc, or NAME=PATH; ratios are the first one's to the others
   --v2             with cgroup2 on /sys/fs/cgroup, without the limits that it has no controller for
@@ -16,7 +16,7 @@ const USAGE: &str = "usage: hack/bench [--rounds N] [--quick] [--only WORD,…] 
 /// The words of `--only`, by kind.
 const WORDS: [&[&str]; 3] = [
     &["plain", "docker"],
-    &["cycle", "run", "exec", "kill", "crowd"],
+    &["cycle", "run", "exec", "kill", "events", "update", "crowd"],
     &["back-to-back", "spaced", "memory", "syscalls"],
 ];
 

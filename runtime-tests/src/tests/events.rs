@@ -451,6 +451,8 @@ fn the_removal_of_the_cgroup_is_no_lack_of_memory_on_v1(ctx: &Ctx) -> Outcome {
         // Stopped, it looks only when all is gone.
         events.signal(rustix::process::Signal::STOP)?;
         c.delete_force()?.ok()?;
+        // The kernel tells of the removal some time after it.
+        std::thread::sleep(Duration::from_millis(300));
         events.signal(rustix::process::Signal::CONT)?;
         check_eq!(events.end()?, Vec::<String>::new(), "lines");
     }

@@ -294,7 +294,7 @@ fn device_rules_stay_unless_told_on_v2(ctx: &Ctx) -> Outcome {
 }
 
 /// Seen to fail with v1's list begun anew without a freeze, and with the program of v2 detached
-/// before the new one is attached.
+/// before the new one is loaded.
 fn no_gap(ctx: &Ctx) -> Outcome {
     let node = json!({"path": "/dev/f", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666});
     // What both lists allow is never denied, what both deny never allowed.

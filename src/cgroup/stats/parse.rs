@@ -4,6 +4,7 @@
 use super::types::{BlkioEntry, Percent, Psi, PsiData};
 
 /// One number; `max` is the largest, and a negative one 0.
+#[inline(never)]
 pub(super) fn number(text: &str) -> Option<u64> {
     match text.trim() {
         "max" => Some(u64::MAX),
@@ -21,6 +22,7 @@ pub(super) fn keyed(text: &str) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// The number of one key, 0 without it.
+#[inline(never)]
 pub(super) fn value_of(text: &str, key: &str) -> u64 {
     keyed(text)
         .find_map(|(k, value)| (k == key).then_some(value))

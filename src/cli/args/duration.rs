@@ -46,18 +46,17 @@ pub fn parse_duration(text: &str) -> Result<i64, &'static str> {
             _ => return Err(INVALID),
         };
         // More digits than that are less than a nanosecond.
-        let fraction = &fraction[..fraction.len().min(15)];
+        let fraction = &fraction[..fraction.len().min(18)];
         let scale = 10u128.pow(fraction.len() as u32);
         let digits = |text: &str| match text {
-            "" => Some(0),
-            text => text.parse::<u128>().ok(),
+            "" => Ok(0),
+            text => text.parse::<u64>().map_err(|_| TOO_LONG),
         };
-        total = digits(whole)
-            .and_then(|whole| whole.checked_mul(unit))
-            .and_then(|sum| sum.checked_add(digits(fraction)? * unit / scale))
-            .and_then(|sum| sum.checked_add(total))
-            .filter(|sum| i64::try_from(*sum).is_ok())
-            .ok_or(TOO_LONG)?;
+        // No factor has more than 64 bits, and the sum of each turn has 63.
+        total += u128::from(digits(whole)?) * unit + u128::from(digits(fraction)?) * unit / scale;
+        if i64::try_from(total).is_err() {
+            return Err(TOO_LONG);
+        }
         rest = behind;
     }
     let nanoseconds = i64::try_from(total).map_err(|_| TOO_LONG)?;

@@ -6,6 +6,7 @@ use clap::Arg;
 use clap::builder::ValueParser;
 
 use super::duration::parse_duration;
+use super::size::Parse;
 use super::{Definition, Verb, flag};
 
 /// Arguments of `corten events`.
@@ -31,7 +32,7 @@ pub(super) const DEFINITION: Definition = Definition {
                     .help("Time between two lines, such as 100ms or 1m30s")
                     .default_value("5s")
                     .allow_hyphen_values(true)
-                    .value_parser(ValueParser::new(parse_interval)),
+                    .value_parser(ValueParser::new(parse_interval as Parse)),
             )
             .arg(flag::switch("stats", "Print the statistics once and end"))
             .arg(flag::id())
@@ -40,15 +41,20 @@ pub(super) const DEFINITION: Definition = Definition {
     read: |mut matches| {
         Verb::Events(Events {
             id: flag::take_id(&mut matches),
-            interval: matches.remove_one("interval").unwrap_or_default(),
+            interval: matches
+                .remove_one("interval")
+                .map_or(Duration::ZERO, |nanoseconds: i64| {
+                    Duration::from_nanos(nanoseconds.unsigned_abs())
+                }),
             stats: flag::is_on(&matches, "stats"),
         })
     },
 };
 
-fn parse_interval(text: &str) -> Result<Duration, &'static str> {
+/// Nanoseconds: the type that the numbers of `update` have.
+fn parse_interval(text: &str) -> Result<i64, &'static str> {
     match parse_duration(text)? {
-        nanoseconds if nanoseconds > 0 => Ok(Duration::from_nanos(nanoseconds.unsigned_abs())),
+        nanoseconds if nanoseconds > 0 => Ok(nanoseconds),
         // runc's words.
         _ => Err("duration interval must be greater than 0"),
     }

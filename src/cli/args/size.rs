@@ -1,7 +1,41 @@
-//! Sizes of memory: bytes, or a number with a suffix, as docker/go-units reads them.
+//! Numbers of `update`, and sizes of memory: bytes, or a number with a suffix, as docker/go-units
+//! reads them.
 
-/// The greatest number of digits after the point that counts.
-const FRACTION: usize = 12;
+/// A reader of numbers.
+pub type Parse = fn(&str) -> Result<i64, &'static str>;
+
+/// A weight of block I/O; 0 is none. A small one that is none is left to the check of all limits.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_weight(text: &str) -> Result<i64, &'static str> {
+    let weight = parse_unsigned(text).ok();
+    weight
+        .filter(|weight| *weight <= 1000)
+        .ok_or("use a whole number from 10 to 1000")
+}
+
+/// Digits after the point that count.
+const FRACTION: usize = 9;
+
+/// Reads a whole number.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_signed(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "use a whole number of 64 bits")
+}
+
+/// The same without a sign.
+///
+/// # Errors
+/// Why it is none.
+pub fn parse_unsigned(text: &str) -> Result<i64, &'static str> {
+    let number = parse_signed(text).ok();
+    number
+        .filter(|number| *number >= 0)
+        .ok_or("use a whole number, 0 or more")
+}
 
 /// Reads `512m`, `1.5GiB`, `1 kb` or `-1` (no limit); a letter k, m, g, t or p in either case, with
 /// or without `b` or `ib` behind it, stands for a power of 1024.
@@ -25,16 +59,13 @@ pub fn parse_size(text: &str) -> Result<i64, &'static str> {
     let unit = unit(suffix.strip_prefix(' ').unwrap_or(suffix)).ok_or(INVALID)?;
     let digits = |text: &str| match text {
         "" => Ok(0),
-        text => text.parse::<u128>().map_err(|_| TOO_LARGE),
+        text => text.parse::<u64>().map_err(|_| TOO_LARGE),
     };
     let fraction = &fraction[..fraction.len().min(FRACTION)];
     let scale = 10u128.pow(fraction.len() as u32);
-    let bytes = digits(whole)?
-        .checked_mul(unit)
-        .and_then(|bytes| bytes.checked_add(digits(fraction).ok()? * unit / scale));
-    bytes
-        .and_then(|bytes| i64::try_from(bytes).ok())
-        .ok_or(TOO_LARGE)
+    // Neither factor has more than 64 bits.
+    let bytes = u128::from(digits(whole)?) * unit + u128::from(digits(fraction)?) * unit / scale;
+    i64::try_from(bytes).map_err(|_| TOO_LARGE)
 }
 
 fn unit(suffix: &str) -> Option<u128> {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 
-use super::size::parse_size;
+use super::size::{Parse, parse_signed, parse_size, parse_unsigned, parse_weight};
 use super::{Definition, Verb, flag};
 
 /// Arguments of `corten update`. What is not given stays as it is.
@@ -18,17 +18,17 @@ pub struct Update {
     /// `--devices`.
     pub devices: bool,
     /// `--blkio-weight`.
-    pub blkio_weight: Option<u16>,
+    pub blkio_weight: Option<i64>,
     /// `--cpu-period`, microseconds.
-    pub cpu_period: Option<u64>,
+    pub cpu_period: Option<i64>,
     /// `--cpu-quota`, microseconds.
     pub cpu_quota: Option<i64>,
     /// `--cpu-burst`, microseconds.
-    pub cpu_burst: Option<u64>,
+    pub cpu_burst: Option<i64>,
     /// `--cpu-share`.
-    pub cpu_share: Option<u64>,
+    pub cpu_share: Option<i64>,
     /// `--cpu-rt-period`, microseconds.
-    pub cpu_rt_period: Option<u64>,
+    pub cpu_rt_period: Option<i64>,
     /// `--cpu-rt-runtime`, microseconds.
     pub cpu_rt_runtime: Option<i64>,
     /// `--cpu-idle`.
@@ -62,124 +62,155 @@ pub(super) const DEFINITION: Definition = Definition {
     read: |mut matches| Verb::Update(Box::new(read(&mut matches))),
 };
 
-fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+/// How the value of a flag is read. All numbers have one type: clap's code for each type is
+/// large.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Number(Parse),
+}
+
+const SIZE: Kind = Kind::Number(parse_size);
+const SIGNED: Kind = Kind::Number(parse_signed);
+const UNSIGNED: Kind = Kind::Number(parse_unsigned);
+const WEIGHT: Kind = Kind::Number(parse_weight);
+
+/// Name, name of the value, help.
+type Row = (&'static str, &'static str, &'static str, Kind);
+
+const VALUES: [Row; 16] = [
+    (
+        "blkio-weight",
+        "WEIGHT",
+        "Share of block I/O, 10 to 1000",
+        WEIGHT,
+    ),
+    (
+        "cpu-period",
+        "MICROSECONDS",
+        "Period that the quota is for",
+        UNSIGNED,
+    ),
+    (
+        "cpu-quota",
+        "MICROSECONDS",
+        "CPU time in each period; negative: no limit",
+        SIGNED,
+    ),
+    (
+        "cpu-burst",
+        "MICROSECONDS",
+        "CPU time that may be saved up",
+        UNSIGNED,
+    ),
+    (
+        "cpu-share",
+        "SHARES",
+        "Share of CPU time, 2 to 262144",
+        UNSIGNED,
+    ),
+    (
+        "cpu-rt-period",
+        "MICROSECONDS",
+        "Period of the real-time limit (cgroup v1)",
+        UNSIGNED,
+    ),
+    (
+        "cpu-rt-runtime",
+        "MICROSECONDS",
+        "Real-time CPU time in each period (cgroup v1)",
+        SIGNED,
+    ),
+    (
+        "cpu-idle",
+        "0|1",
+        "1: runs only when nobody else wants the CPU",
+        SIGNED,
+    ),
+    (
+        "cpuset-cpus",
+        "LIST",
+        "CPUs that may be used, such as 0-3,7",
+        Kind::Text,
+    ),
+    (
+        "cpuset-mems",
+        "LIST",
+        "Memory nodes that may be used",
+        Kind::Text,
+    ),
+    (
+        "memory",
+        "BYTES",
+        "Limit of memory; suffix k, m, g or t; -1: no limit",
+        SIZE,
+    ),
+    ("memory-reservation", "BYTES", "Soft limit of memory", SIZE),
+    (
+        "memory-swap",
+        "BYTES",
+        "Limit of memory and swap together",
+        SIZE,
+    ),
+    (
+        "pids-limit",
+        "COUNT",
+        "Limit of processes and threads; -1: no limit",
+        SIGNED,
+    ),
+    (
+        "l3-cache-schema",
+        "LINES",
+        "Lines for the L3 cache of its Intel RDT group",
+        Kind::Text,
+    ),
+    (
+        "mem-bw-schema",
+        "LINE",
+        "The line for memory bandwidth of that group",
+        Kind::Text,
+    ),
+];
+
+fn value((name, value, help, kind): Row) -> Arg {
+    let parser = match kind {
+        Kind::Text => ValueParser::string(),
+        Kind::Number(parse) => ValueParser::new(parse),
+    };
     Arg::new(name)
         .long(name)
         .value_name(value)
         .help(help)
         .allow_hyphen_values(true)
-}
-
-fn number(name: &'static str, what: &'static str, help: &'static str, parser: ValueParser) -> Arg {
-    value(name, what, help).value_parser(parser)
-}
-
-fn size(name: &'static str, help: &'static str) -> Arg {
-    value(name, "BYTES", help).value_parser(ValueParser::new(parse_size))
+        .value_parser(parser)
 }
 
 fn define(command: Command) -> Command {
-    let unsigned = || ValueParser::from(value_parser!(u64));
-    let signed = || ValueParser::from(value_parser!(i64));
+    let file = flag::path(
+        "resources",
+        "FILE",
+        "linux.resources as JSON (-: stdin), instead of the flags",
+    );
+    let ignored = |name| {
+        (
+            name,
+            "BYTES",
+            "Ignored: the kernel has no such limit",
+            Kind::Text,
+        )
+    };
     command
         .about("Change the limits of a container")
-        .arg(
-            flag::path(
-                "resources",
-                "FILE",
-                "linux.resources as JSON (-: stdin), instead of the flags",
-            )
-            .short('r')
-            .allow_hyphen_values(true),
-        )
+        .arg(file.short('r').allow_hyphen_values(true))
         .arg(flag::switch(
             "devices",
             "Replace the device rules, too, by those in FILE",
         ))
-        .arg(number(
-            "blkio-weight",
-            "WEIGHT",
-            "Share of block I/O, 10 to 1000",
-            value_parser!(u16).into(),
-        ))
-        .arg(number(
-            "cpu-period",
-            "MICROSECONDS",
-            "Period that the quota is for",
-            unsigned(),
-        ))
-        .arg(number(
-            "cpu-quota",
-            "MICROSECONDS",
-            "CPU time in each period; negative: no limit",
-            signed(),
-        ))
-        .arg(number(
-            "cpu-burst",
-            "MICROSECONDS",
-            "CPU time that may be saved up",
-            unsigned(),
-        ))
-        .arg(number(
-            "cpu-share",
-            "SHARES",
-            "Share of CPU time, 2 to 262144",
-            unsigned(),
-        ))
-        .arg(number(
-            "cpu-rt-period",
-            "MICROSECONDS",
-            "Period of the real-time limit (cgroup v1)",
-            unsigned(),
-        ))
-        .arg(number(
-            "cpu-rt-runtime",
-            "MICROSECONDS",
-            "Real-time CPU time in each period (cgroup v1)",
-            signed(),
-        ))
-        .arg(number(
-            "cpu-idle",
-            "0|1",
-            "1: runs only when nobody else wants the CPU",
-            signed(),
-        ))
-        .arg(value(
-            "cpuset-cpus",
-            "LIST",
-            "CPUs that may be used, such as 0-3,7",
-        ))
-        .arg(value(
-            "cpuset-mems",
-            "LIST",
-            "Memory nodes that may be used",
-        ))
-        .arg(size(
-            "memory",
-            "Limit of memory; suffix k, m, g or t; -1: no limit",
-        ))
-        .arg(size("memory-reservation", "Soft limit of memory"))
-        .arg(size("memory-swap", "Limit of memory and swap together"))
-        .arg(number(
-            "pids-limit",
-            "COUNT",
-            "Limit of processes and threads; -1: no limit",
-            signed(),
-        ))
-        .arg(value(
-            "l3-cache-schema",
-            "LINES",
-            "Lines for the L3 cache of its Intel RDT group",
-        ))
-        .arg(value(
-            "mem-bw-schema",
-            "LINE",
-            "The line for memory bandwidth of that group",
-        ))
+        .args(VALUES.into_iter().map(value))
         .args(
-            IGNORED.map(|name| {
-                value(name, "BYTES", "Ignored: the kernel has no such limit").hide(true)
-            }),
+            IGNORED
+                .into_iter()
+                .map(|name| value(ignored(name)).hide(true)),
         )
         .arg(flag::id())
         .after_help(
