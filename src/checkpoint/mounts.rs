@@ -99,7 +99,7 @@ fn cgroup_binds(cgroup: &CgroupMounts) -> Vec<(&CStr, &CStr, u64)> {
         }
         CgroupMounts::V1(hierarchies) => hierarchies
             .iter()
-            .filter_map(|h| Some((h.name.as_c_str(), h.bind.as_deref()?, 0)))
+            .filter_map(|h| Some((h.name.as_c_str(), h.directory.as_deref()?, 0)))
             .collect(),
         CgroupMounts::Unified { bind: None, .. } | CgroupMounts::Hidden => Vec::new(),
     }

@@ -15,7 +15,6 @@ use rustix::mount::UnmountFlags;
 use super::mounts::{External, Source};
 use crate::plan::mounts::{Filesystem, MountPlan, What};
 use crate::plan::{CgroupMounts, Plan};
-use crate::rootfs::Procfs;
 use crate::rootfs::calls::{attach, mount_on, open_source, open_tree, set_attr};
 use crate::rootfs::mounts::{Context, Own, make, own_directory};
 use crate::rootfs::{Procfs, dev};
