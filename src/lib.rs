@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod cgroup;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod container;

@@ -121,6 +121,11 @@ impl Record {
         }
     }
 
+    /// The whole path of the directory that freezes the container, if it has one.
+    pub fn freezes_at(&self) -> Option<String> {
+        self.freezer().map(|directory| self.absolute(directory))
+    }
+
     /// The v2 directory if there are none of v1.
     pub(super) fn pure_v2(&self) -> Option<&Directory> {
         match self.directories.as_slice() {

@@ -155,9 +155,9 @@ pub fn print() -> anyhow::Result<()> {
             modes: &names::MEMORY_POLICIES,
             flags: &names::MEMORY_POLICY_FLAGS,
         },
+        checkpoint: true,
         commit: option_env!("CORTEN_COMMIT"),
         unsafe_annotations: &UNSAFE_ANNOTATIONS,
-        ..Known::default()
     };
     super::print::line(&serde_json::to_string_pretty(&features(&known))?)
 }

@@ -2,6 +2,7 @@
 //! arguments in, a call to the library, output out.
 pub mod args;
 mod check;
+mod checkpoint;
 mod context;
 mod create;
 mod delete;
@@ -18,6 +19,7 @@ mod pause;
 mod print;
 mod ps;
 mod read_file;
+mod restore;
 mod resume;
 mod run;
 pub mod spec;
@@ -88,6 +90,8 @@ fn dispatch(invocation: Invocation) -> Result<u8> {
         Verb::List(args) => list::list(global, &args)?,
         Verb::Ps(args) => ps::ps(global, &args)?,
         Verb::Pause(args) => pause::pause(global, &args)?,
+        Verb::Checkpoint(args) => checkpoint::checkpoint(global, args)?,
+        Verb::Restore(args) => return restore::restore(global, args),
         Verb::Resume(args) => resume::resume(global, &args)?,
         Verb::Update(args) => update::update(global, &args)?,
         Verb::Events(args) => events::events(global, &args)?,

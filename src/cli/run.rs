@@ -6,8 +6,10 @@ use anyhow::{Context as _, Result};
 
 use super::args::{Global, Run};
 use super::create;
-use crate::container;
+use crate::container::delete::DeleteError;
+use crate::container::{self, StoreError};
 use crate::launch::foreground::{self, Signals};
+use crate::launch::notify::Proxy;
 use crate::launch::{self, Launched, Mode, hooks, start};
 
 /// Runs a container; gives the exit code.
@@ -32,25 +34,50 @@ pub fn run(global: &Global, args: Run) -> Result<u8> {
     // Before the clone, so that no signal and no child's end is missed.
     let signals = Signals::block().context("cannot watch for signals")?;
     if !args.no_subreaper {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-            .context("cannot become a subreaper")?;
+        adopt_orphans()?;
     }
     let mut launched = launch::launch(&request)?;
     let proxy = launched.proxy.take();
     poststart(&launched)?;
-    let code = foreground::wait(&launched.init, &signals, proxy)
-        .context("cannot wait for the container")?;
     if args.keep {
+        let code = wait(&launched, &signals, proxy)?;
         // For `wait`: nobody else can learn it before Linux 6.15. Whoever deletes it meanwhile
         // does not ask.
         if launched.entry.lock(true).is_ok() {
             let _ = container::wait::record(&launched.entry, code);
         }
-    } else if let Some(state) = container::delete::delete(&launched.entry, true)? {
-        hooks::poststop(&state);
+        return Ok(code as u8);
+    }
+    wait_and_delete(&launched, &signals, proxy)
+}
+
+/// Processes orphaned by the container become this process's.
+///
+/// # Errors
+/// prctl(2).
+pub fn adopt_orphans() -> Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .context("cannot become a subreaper")
+}
+
+/// Waits for the end of a container, and deletes it; gives its exit code.
+///
+/// # Errors
+/// It cannot be waited for or deleted.
+pub fn wait_and_delete(launched: &Launched, signals: &Signals, proxy: Option<Proxy>) -> Result<u8> {
+    let code = wait(launched, signals, proxy)?;
+    match container::delete::delete(&launched.entry, true) {
+        Ok(Some(state)) => hooks::poststop(&state),
+        // `checkpoint` ends a container and deletes it.
+        Ok(None) | Err(DeleteError::Store(StoreError::Missing(_))) => {}
+        Err(error) => return Err(error.into()),
     }
     // Exit codes have eight bits.
     Ok(code as u8)
+}
+
+fn wait(launched: &Launched, signals: &Signals, proxy: Option<Proxy>) -> Result<i32> {
+    foreground::wait(&launched.init, signals, proxy).context("cannot wait for the container")
 }
 
 /// Runs the poststart hooks; when one fails, nothing of the container is left.

@@ -16,11 +16,10 @@ use super::{
 };
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
-use crate::config::spec::Linux;
 use crate::container::state::hook_records;
 use crate::container::status::read_start;
 use crate::container::store::{FIFO, NEW_FIFO};
-use crate::container::template::{Filter, Template};
+use crate::container::template::Filter;
 use crate::container::{Entry, State, Status};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::namespaces::CLONE_NEWTIME;
@@ -127,7 +126,13 @@ impl Attempt<'_> {
         for warning in seccomp.iter().flat_map(|program| &program.warnings) {
             log::warn!("{warning}");
         }
-        self.state.template = self.template(seccomp.as_ref());
+        let seccomp_record = seccomp
+            .as_ref()
+            .zip(parent::seccomp_section(self.spec))
+            .map(|(program, section)| Filter::new(program, section));
+        let denied = self.groups_denied;
+        self.state.template =
+            parent::template(self.request, self.spec, self.plan, (seccomp_record, denied));
         if self.state.owner == 0 {
             self.adjust_oom_score()?;
         }
@@ -343,28 +348,6 @@ impl Attempt<'_> {
         rustix::fs::openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
             .map(ShortLived::from)
             .doing("open", path)
-    }
-
-    /// What `exec` will need, as text.
-    fn template(&self, program: Option<&seccomp::Program>) -> String {
-        let linux = self.spec.linux.as_ref();
-        let template = Template {
-            process: self.spec.process.clone().unwrap_or_default(),
-            linux: Linux {
-                personality: linux.and_then(|linux| linux.personality.clone()),
-                memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
-                mount_label: linux.and_then(|linux| linux.mount_label.clone()),
-                ..Linux::default()
-            },
-            namespaces: self.plan.namespaces.all(),
-            keyring: !self.request.no_new_keyring,
-            keep_groups: self.groups_denied,
-            seccomp: program
-                .zip(parent::seccomp_section(self.spec))
-                .map(|(program, section)| Filter::new(program, section)),
-        };
-        // Strings and numbers: nothing of it cannot be written.
-        serde_json::to_string(&template).unwrap_or_default()
     }
 
     fn adjust_oom_score(&self) -> Result<(), LaunchError> {

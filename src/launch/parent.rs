@@ -1,6 +1,7 @@
 //! What the runtime does before the first effect: reading, checking, planning.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Uid;
@@ -12,6 +13,7 @@ use super::{
 use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, Spec};
 use crate::container::state::{annotations, hook_records};
+use crate::container::template::{Filter, Template};
 use crate::container::{State, Store};
 use crate::network;
 use crate::plan::cgroup::{CgroupPlan, Host};
@@ -31,28 +33,8 @@ const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 /// # Errors
 /// Why not. Nothing is left behind: no process, cgroup, file or mount.
 pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
-    let bundle = std::path::absolute(&request.bundle).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        LaunchError::System(
-            "open the bundle",
-            request.bundle.display().to_string(),
-            errno,
-        )
-    })?;
-    let bundle_text = bundle.to_str().ok_or_else(|| {
-        LaunchError::Usage(format!(
-            "the bundle's path {} is not UTF-8",
-            bundle.display()
-        ))
-    })?;
-    let dir = rustix::fs::openat(
-        CWD,
-        &bundle,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map(ShortLived::from)
-    .doing("open the bundle", bundle.display())?;
+    let (bundle_text, dir) = open_bundle(&request.bundle)?;
+    let bundle_text = bundle_text.as_str();
     let text = config::read(dir.as_fd(), "config.json")
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
     let mut notifies = false;
@@ -139,6 +121,25 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
 }
 
+/// Opens a bundle; gives its absolute path with it.
+///
+/// # Errors
+/// It is not there, or its path is not UTF-8.
+pub(crate) fn open_bundle(bundle: &Path) -> Result<(String, ShortLived), LaunchError> {
+    let path = std::path::absolute(bundle).map_err(|error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        LaunchError::System("open the bundle", bundle.display().to_string(), errno)
+    })?;
+    let text = path.to_str().ok_or_else(|| {
+        LaunchError::Usage(format!("the bundle's path {} is not UTF-8", path.display()))
+    })?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(CWD, &path, flags, Mode::empty())
+        .map(ShortLived::from)
+        .doing("open the bundle", path.display())?;
+    Ok((text.to_owned(), dir))
+}
+
 /// Whether processes of a container may see the init before it is the stub: with a user
 /// namespace, a pid namespace that is joined may have to be joined before the clone.
 fn may_show_itself(spec: &Spec<'_>) -> bool {
@@ -151,12 +152,12 @@ fn may_show_itself(spec: &Spec<'_>) -> bool {
 }
 
 /// `linux.seccomp`.
-pub(super) fn seccomp_section<'s, 'a>(spec: &'s Spec<'a>) -> Option<&'s config::spec::Seccomp<'a>> {
+pub(crate) fn seccomp_section<'s, 'a>(spec: &'s Spec<'a>) -> Option<&'s config::spec::Seccomp<'a>> {
     spec.linux.as_ref()?.seccomp.as_ref()
 }
 
 /// A seccomp section that cannot be compiled, as an error of config.json.
-pub(super) fn seccomp_error(error: seccomp::SeccompError) -> LaunchError {
+pub(crate) fn seccomp_error(error: seccomp::SeccompError) -> LaunchError {
     LaunchError::Config(config::ConfigError::new(error.pointer, error.message))
 }
 
@@ -169,7 +170,7 @@ fn check_options(request: &Request, plan: &Plan) -> Result<(), LaunchError> {
 }
 
 /// A terminal is relayed in the foreground, and else handed to a socket.
-pub(super) fn check_terminal(
+pub(crate) fn check_terminal(
     terminal: bool,
     detached: bool,
     console_socket: bool,
@@ -224,7 +225,7 @@ fn check_mount_label(linux: &config::spec::Linux<'_>) -> Result<(), LaunchError>
 /// Closes what the caller left open, from this number on, before the stub runs: it is no more
 /// the container's than what is opened here, and the program's path would be looked up
 /// through it before its execve closes it (CVE-2016-9962, CVE-2024-21626).
-pub(super) fn hide_callers_descriptors(from: u32) -> Result<(), LaunchError> {
+pub(crate) fn hide_callers_descriptors(from: u32) -> Result<(), LaunchError> {
     match close_on_exec_from(from) {
         // Before Linux 5.11; there the stub closes them, or refuses to go on.
         Err(Errno::INVAL | Errno::NOSYS) => Ok(()),
@@ -251,7 +252,7 @@ pub(super) fn limit_capabilities(process: &mut ProcessPlan) {
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// What a mount of type `cgroup` is made of here.
-pub(super) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
+pub(crate) fn cgroup_mounts(plan: &Plan, cgroup: &CgroupPlan, host: &Host) -> CgroupMounts {
     let c_string = |text: String| plan::path::c_string(text);
     let own_namespace = plan.namespaces.has(NEWCGROUP);
     let own_cgroup = !cgroup.directories.is_empty();
@@ -305,7 +306,7 @@ fn memory_swap(spec: &Spec<'_>) -> Option<i64> {
     memory.swap.filter(|swap| *swap != 0)
 }
 
-fn first_state(
+pub(crate) fn first_state(
     request: &Request,
     spec: &Spec<'_>,
     plan: &Plan,
@@ -334,4 +335,29 @@ fn first_state(
         poststop: hook_records(&spec.hooks.poststop),
         template: String::new(),
     }
+}
+
+/// What `exec` will need, as text. With the filter: whether setgroups(2) is denied.
+pub(crate) fn template(
+    request: &Request,
+    spec: &Spec<'_>,
+    plan: &Plan,
+    (seccomp, keep_groups): (Option<Filter<'_>>, bool),
+) -> String {
+    let linux = spec.linux.as_ref();
+    let template = Template {
+        process: spec.process.clone().unwrap_or_default(),
+        linux: config::spec::Linux {
+            personality: linux.and_then(|linux| linux.personality.clone()),
+            memory_policy: linux.and_then(|linux| linux.memory_policy.clone()),
+            mount_label: linux.and_then(|linux| linux.mount_label.clone()),
+            ..config::spec::Linux::default()
+        },
+        namespaces: plan.namespaces.all(),
+        keyring: !request.no_new_keyring,
+        keep_groups,
+        seccomp,
+    };
+    // Strings and numbers: nothing of it cannot be written.
+    serde_json::to_string(&template).unwrap_or_default()
 }

@@ -100,6 +100,16 @@ pub fn spawn(
     }
 }
 
+/// Executes a program with this process's environment; returns only if that fails.
+pub fn execute(path: &CStr, argv: &PointerArray) -> Errno {
+    // SAFETY: C strings and arrays of them that live through the call; nothing in this
+    // program changes its environment.
+    unsafe {
+        libc::execve(path.as_ptr(), argv.as_ptr(), environ);
+        Errno::from_raw_os_error(*libc::__errno_location())
+    }
+}
+
 /// Whether the text that a child left is the record of a failed execve.
 pub fn failed_exec(output: &[u8]) -> Option<Errno> {
     match output {

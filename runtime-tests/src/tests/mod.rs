@@ -9,6 +9,7 @@ mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
 mod check;
+mod checkpoint;
 mod cve;
 mod devices;
 mod engines;
@@ -135,6 +136,7 @@ pub const ALL: &[&[Test]] = &[
     exec_security::TESTS,
     exec_streams::TESTS,
     pause::TESTS,
+    checkpoint::TESTS,
     ps::TESTS,
     hotplug::TESTS,
     notify::TESTS,

@@ -9,6 +9,7 @@
 //! its struct and its [`Definition`], one line in [`VERBS`], one in [`Verb`].
 
 mod check;
+mod checkpoint;
 mod completion;
 mod create;
 mod delete;
@@ -27,6 +28,7 @@ mod list;
 mod mounts;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod signal;
@@ -51,6 +53,7 @@ use std::fmt;
 use clap::{ArgMatches, Command};
 
 pub use check::Check;
+pub use checkpoint::{Checkpoint, Images};
 pub use completion::{Completion, script as completion_script};
 pub use create::Create;
 pub use delete::Delete;
@@ -63,6 +66,7 @@ pub use list::{List, ListFormat};
 pub use mounts::{Mounts, MountsAction};
 pub use pause::Pause;
 pub use ps::Ps;
+pub use restore::Restore;
 pub use resume::Resume;
 pub use run::Run;
 pub use signal::{Signal, UnknownSignal};
@@ -120,6 +124,10 @@ pub enum Verb {
     Wait(Wait),
     /// Prints the changes of containers' states.
     Watch(Watch),
+    /// Writes the state of a container to disk.
+    Checkpoint(Checkpoint),
+    /// Runs a container from there.
+    Restore(Restore),
     /// Writes a config.json to begin with.
     Spec(Spec),
     /// Prints what this runtime implements.
@@ -204,6 +212,8 @@ static VERBS: &[Definition] = &[
     mounts::DEFINITION,
     wait::DEFINITION,
     watch::DEFINITION,
+    checkpoint::DEFINITION,
+    restore::DEFINITION,
     kill::DEFINITION,
     delete::DEFINITION,
     spec::DEFINITION,

@@ -5,6 +5,7 @@
 //! line of JSON on stdout unless said otherwise.
 
 mod acts;
+mod criu;
 mod facts;
 mod hook;
 mod launch;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         "spy" => spy::run(rest),
         "watch" => watch::run(rest),
         "as" => launch::run(rest),
+        "fake-criu" => criu::run(rest),
         "resctrl" => resctrl::run(rest),
         _ => Err(std::io::Error::other(format!("unknown word `{word}`"))),
     };
