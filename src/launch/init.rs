@@ -89,6 +89,11 @@ impl Init<'_> {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
         self.adjust_oom_score()?;
+        if self.cgroup.waits_for_unit() {
+            // Before anything that memory is charged for, and before the cgroup namespace.
+            self.cgroup.leave_systemd();
+            self.wait_for(abi::TAG_JOINED)?;
+        }
         join_cgroup(self.cgroup)?;
         match self.second_clone {
             Some(flags) => self.clone_again(flags),

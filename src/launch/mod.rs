@@ -50,6 +50,7 @@ mod talk;
 mod tty;
 
 pub use parent::launch;
+pub use rootless::of_users_systemd;
 
 use std::fmt;
 use std::os::fd::OwnedFd;

@@ -60,6 +60,8 @@ mod seccomp;
 mod seccomp_actions;
 mod security;
 mod several;
+mod systemd;
+mod systemd_bus;
 mod terminal;
 mod update;
 mod update_files;
@@ -148,4 +150,6 @@ pub const ALL: &[&[Test]] = &[
     update_refusals::TESTS,
     events::TESTS,
     usage::TESTS,
+    systemd_bus::TESTS,
+    systemd::TESTS,
 ];
