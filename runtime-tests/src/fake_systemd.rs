@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What is done with a call.
@@ -23,6 +24,8 @@ pub enum Answer {
     Silence,
     /// The connection is closed.
     Close,
+    /// What was asked for is done, but the connection is closed without a word of it.
+    DoAndClose,
     /// These bytes, and then as systemd does it.
     First(Vec<u8>),
     /// These bytes for ever.
@@ -58,6 +61,7 @@ pub struct FakeSystemd {
 struct Inner {
     script: Box<Script>,
     version: &'static str,
+    absent: AtomicBool,
     /// Where systemd's own hierarchies are mounted.
     roots: Vec<PathBuf>,
     asked: Mutex<Vec<Asked>>,
@@ -81,6 +85,7 @@ impl FakeSystemd {
         let inner = Arc::new(Inner {
             script: Box::new(script),
             version,
+            absent: AtomicBool::new(true),
             roots: ctx
                 .hierarchies
                 .iter()
@@ -145,7 +150,23 @@ impl Inner {
             .ok()?;
         loop {
             let (serial, signature, member, body) = read_call(&mut stream)?;
-            if matches!(member.as_str(), "Hello" | "AddMatch") {
+            if member == "GetNameOwner" && self.absent.swap(false, Ordering::Relaxed) {
+                // The broker is there, and what it serves comes later.
+                refuse(&mut stream, serial, "DBus.Error.NameHasNoOwner", "not yet")?;
+                let owner = [
+                    text("org.freedesktop.systemd1"),
+                    vec![0; 3],
+                    text(""),
+                    vec![0; 3],
+                    text(":1.9"),
+                ];
+                let fields = [(3, 's', "NameOwnerChanged"), (8, 'g', "sss")];
+                stream
+                    .write_all(&message(4, &fields, &owner.concat()))
+                    .ok()?;
+                continue;
+            }
+            if matches!(member.as_str(), "Hello" | "AddMatch" | "GetNameOwner") {
                 stream.write_all(&reply(serial, "s", &text(":1.7"))).ok()?;
                 continue;
             }
@@ -176,6 +197,10 @@ impl Inner {
                 Answer::Refuse(name, why) => refuse(&mut stream, serial, name, &why)?,
                 Answer::Silence => {}
                 Answer::Close => return None,
+                Answer::DoAndClose => {
+                    self.act(&mut UnixStream::pair().ok()?.0, serial, &asked);
+                    return None;
+                }
                 Answer::Endless(bytes) => loop {
                     stream.write_all(&bytes).ok()?;
                 },

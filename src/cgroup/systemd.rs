@@ -17,6 +17,8 @@ use crate::plan::cgroup::systemd::{Property, Unit, Value};
 
 /// How long systemd may take to make a unit, as in runc.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often systemd may be started anew under one call.
+const MOST_LOSSES: u32 = 3;
 /// Jobs of others for the same unit that are remembered while the answer is not there.
 const MOST_JOBS: usize = 16;
 
@@ -65,24 +67,24 @@ impl Systemd {
         Ok(path.trim_matches('/').to_owned())
     }
 
-    /// Starts the unit, with the process `pid` in it if it is a scope, and waits until systemd is
+    /// Starts the unit, with `process` in it if it is a scope, and waits until systemd is
     /// done with it.
     ///
     /// # Errors
     /// systemd refuses it, the job fails, or there is no answer in time.
-    pub(super) fn start(&mut self, unit: &Unit, pid: u32) -> Result<(), CgroupError> {
+    pub(super) fn start(&mut self, unit: &Unit, process: u32) -> Result<(), CgroupError> {
         let deadline = deadline();
         let mut properties: Vec<&Property> = unit.properties.iter().chain(&unit.limits).collect();
         let pid = Property {
             name: "PIDs".into(),
-            value: Value::Array("u".to_owned(), vec![Value::Uint32(pid)]),
+            value: Value::Array("u".to_owned(), vec![Value::Uint32(process)]),
             since: 0,
             pointer: POINTER.into(),
         };
         if !unit.is_slice() {
             properties.push(&pid);
         }
-        let (mut reset, mut older) = (false, false);
+        let (mut reset, mut older, mut lost) = (false, false, 0);
         loop {
             let result = self.job(&unit.name, START, deadline, |body| {
                 body.text(&unit.name);
@@ -96,6 +98,11 @@ impl Systemd {
                     // Else the name stays taken.
                     let _ = self.reset_failed(&unit.name, deadline);
                     return Err(job_failed("start", self.user, &unit.name, &result));
+                }
+                Err(failure) if self.is_back(&failure, &mut lost, deadline) => {}
+                // It was made before systemd was lost.
+                Err(failure) if is_taken(&failure) && lost > 0 && holds(unit, process) => {
+                    return Ok(());
                 }
                 // It may be left from one that failed.
                 Err(failure) if is_taken(&failure) && !reset => {
@@ -149,20 +156,53 @@ impl Systemd {
     /// # Errors
     /// systemd refuses, or does not answer in time.
     pub(super) fn stop(&mut self, name: &str, deadline: Instant) -> Result<(), CgroupError> {
-        let result = self.job(name, STOP, deadline, |body| {
-            body.text(name);
-            body.text("replace");
-        });
-        match result {
-            Ok(result) => {
-                if result != "done" {
-                    log::warn!("{}", job_failed("stop", self.user, name, &result));
+        let mut lost = 0;
+        loop {
+            let result = self.job(name, STOP, deadline, |body| {
+                body.text(name);
+                body.text("replace");
+            });
+            match result {
+                Ok(result) => {
+                    if result != "done" {
+                        log::warn!("{}", job_failed("stop", self.user, name, &result));
+                    }
+                    let _ = self.reset_failed(name, deadline);
+                    return Ok(());
                 }
-                let _ = self.reset_failed(name, deadline);
-                Ok(())
+                Err(Failure::Refused(error, _)) if error.ends_with(".NoSuchUnit") => return Ok(()),
+                Err(failure) if self.is_back(&failure, &mut lost, deadline) => {}
+                Err(failure) => return Err(refused("stop", name, &failure, &[])),
             }
-            Err(Failure::Refused(error, _)) if error.ends_with(".NoSuchUnit") => Ok(()),
-            Err(failure) => Err(refused("stop", name, &failure, &[])),
+        }
+    }
+
+    /// Whether systemd was lost under way and is there again: it is started anew when its package
+    /// is upgraded.
+    fn is_back(&mut self, failure: &Failure, lost: &mut u32, deadline: Instant) -> bool {
+        const GONE: [&str; 4] = [
+            ".NoReply",
+            ".Disconnected",
+            ".ServiceUnknown",
+            ".NameHasNoOwner",
+        ];
+        let is_gone = match failure {
+            Failure::Closed => true,
+            Failure::Refused(name, _) => {
+                GONE.iter().any(|end| name.ends_with(end)) || name.contains(".Spawn.")
+            }
+            _ => false,
+        };
+        *lost += u32::from(is_gone);
+        if !is_gone || *lost > MOST_LOSSES {
+            return false;
+        }
+        match Bus::connect_served(self.user, SYSTEMD.destination, deadline) {
+            Ok(bus) => {
+                self.bus = bus;
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -171,12 +211,7 @@ impl Systemd {
     ///
     /// # Errors
     /// As [`Systemd::start`].
-    pub(super) fn attach(
-        &mut self,
-        name: &str,
-        beneath: &str,
-        pid: u32,
-    ) -> Result<(), CgroupError> {
+    pub(super) fn attach(&mut self, name: &str, pid: u32) -> Result<(), CgroupError> {
         let call = Call {
             member: "AttachProcessesToUnit",
             signature: "ssau",
@@ -184,7 +219,8 @@ impl Systemd {
         };
         let mut body = Writer::default();
         body.text(name);
-        body.text(beneath);
+        // Not beneath it.
+        body.text("");
         body.numbers(&[pid]);
         self.call(call, &body, deadline())
             .map_err(|failure| refused("put the process into", name, &failure, &[]))
@@ -384,6 +420,15 @@ fn refused(
         Some("NoSuchProcess") => error.hint("does the runtime share systemd's pid namespace?"),
         _ => error,
     }
+}
+
+/// Whether the process is in the unit's cgroup.
+fn holds(unit: &Unit, process: u32) -> bool {
+    let membership = std::fs::read_to_string(format!("/proc/{process}/cgroup"));
+    membership.is_ok_and(|membership| {
+        let mut lines = membership.lines();
+        lines.any(|line| line.rsplit('/').next() == Some(unit.name.as_str()))
+    })
 }
 
 /// The cgroup v2 path in `/proc/PID/cgroup`, without slashes around it, if it is the unit's.

@@ -160,17 +160,16 @@ impl Record {
         }
     }
 
-    /// Has systemd put a process into the cgroup, where it made it; whether it did.
+    /// Has systemd put a process into the cgroup, where it made it.
     ///
     /// # Errors
     /// systemd cannot be reached, or refuses it.
-    pub fn attach_by_systemd(&self, beneath: &str, pid: Pid) -> Result<bool, CgroupError> {
-        let Some(unit) = &self.unit else {
-            return Ok(false);
-        };
+    pub fn attach_by_systemd(&self, pid: Pid) -> Result<(), CgroupError> {
         let pid = pid.as_raw_nonzero().get().cast_unsigned();
-        Systemd::connect(unit.user)?.attach(&unit.name, beneath, pid)?;
-        Ok(true)
+        match &self.unit {
+            Some(unit) => Systemd::connect(unit.user)?.attach(&unit.name, pid),
+            None => Ok(()),
+        }
     }
 }
 

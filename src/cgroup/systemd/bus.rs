@@ -107,6 +107,44 @@ impl Bus {
         Err(Failure::Unreachable(reasons.join(", ")))
     }
 
+    /// Connects by a broker, and waits until it serves `name`; without one, connects at once.
+    pub(super) fn connect_served(
+        user: bool,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Bus, Failure> {
+        let addresses = Surroundings::find(user).addresses(user);
+        let brokers = addresses.iter().filter(|address| address.broker);
+        let Some(mut bus) = brokers.flat_map(|a| Bus::open(a, deadline)).next() else {
+            return Bus::connect(user, deadline);
+        };
+        const CHANGED: &str = "NameOwnerChanged";
+        let rule = format!(
+            "type='signal',sender='{0}',interface='{0}',member='{CHANGED}',arg0='{name}'",
+            BUS.destination
+        );
+        bus.subscribe(&rule, deadline)?;
+        let mut body = Writer::default();
+        body.text(name);
+        let call = Call {
+            member: "GetNameOwner",
+            signature: "s",
+            ..BUS
+        };
+        let serial = bus.send(call, &body, deadline)?;
+        loop {
+            let message = bus.receive(deadline)?;
+            let is_news = message.is(Kind::Signal) && message.member == CHANGED;
+            if is_news && let [of, _, owner] = message.texts("sss")?[..] {
+                if of == name && !owner.is_empty() {
+                    return Ok(bus);
+                }
+            } else if message.answers(serial) && !message.is(Kind::Error) {
+                return Ok(bus);
+            }
+        }
+    }
+
     fn open(address: &Address, deadline: Instant) -> Result<Bus, Failure> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
