@@ -19,7 +19,7 @@ pub use annotations::annotations;
 pub(super) use name::resolve;
 pub use value::Value;
 
-use super::{CgroupPlan, Version};
+use super::{CgroupPlan, Missing, Phase, Version, Write};
 
 /// What a property is for config.json if no member of it asked for it.
 const POINTER: &str = "/linux/cgroupsPath";
@@ -116,10 +116,29 @@ pub(super) fn finish(plan: &mut CgroupPlan, unit: &mut Unit, id: &str) {
         });
     }
     unit.properties = properties;
-    unit.limits = limits::properties(plan);
-    if v1 {
-        let (devices, warnings) = devices::properties(plan);
-        unit.limits.extend(devices);
-        plan.warnings.extend(warnings);
-    }
+    let (limits, warnings) = limits(plan);
+    unit.limits = limits;
+    plan.warnings.extend(warnings);
+}
+
+/// What a plan writes into the files, as properties; and what systemd has no words for.
+pub fn limits(plan: &CgroupPlan) -> (Vec<Property>, Vec<String>) {
+    let mut properties = limits::properties(&plan.writes);
+    let (devices, warnings) = devices::properties(plan);
+    properties.extend(devices);
+    (properties, warnings)
+}
+
+/// The property of what one file of the cgroup says, if it is one.
+pub fn limit(file: &str, value: &str) -> Vec<Property> {
+    limits::properties(&[Write {
+        directory: 0,
+        file: file.to_owned().into(),
+        value: value.to_owned(),
+        phase: Phase::AfterJoin,
+        pointer: POINTER.into(),
+        missing: Missing::Skip,
+        retry: false,
+        above: None,
+    }])
 }

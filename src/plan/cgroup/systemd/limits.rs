@@ -1,7 +1,7 @@
 //! Writes into the files of a cgroup, as properties of its unit (systemd.resource-control(5)).
 
 use super::{Property, Value};
-use crate::plan::cgroup::{CgroupPlan, Write};
+use crate::plan::cgroup::Write;
 
 /// `cpu.idle` is set by a weight of 0 since this version.
 const IDLE: u32 = 252;
@@ -18,11 +18,11 @@ const PERCENT: u128 = 10_000;
 
 /// The properties of what is written. Of what systemd does not know or does not take there is
 /// none: the file has it. Of two for the same file the later one counts.
-pub(super) fn properties(plan: &CgroupPlan) -> Vec<Property> {
+pub(super) fn properties(writes: &[Write]) -> Vec<Property> {
     let mut all: Vec<Property> = Vec::new();
     let mut idle = false;
     let mut v1 = (None, None);
-    for write in &plan.writes {
+    for write in writes {
         let value = write.value.trim();
         idle |= write.file == "cpu.idle" && value == "1";
         let mut set = |name: &'static str, value: Value, since: u32| {
