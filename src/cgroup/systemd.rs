@@ -127,7 +127,7 @@ impl Systemd {
     pub(super) fn set(&mut self, name: &str, limits: &[Property]) -> Result<(), CgroupError> {
         let deadline = deadline();
         let mut properties: Vec<&Property> = limits.iter().collect();
-        let mut older = false;
+        let (mut older, mut lost) = (false, 0);
         loop {
             let call = Call {
                 member: "SetUnitProperties",
@@ -140,7 +140,8 @@ impl Systemd {
             body.u32(1);
             body.properties(properties.iter().copied());
             match self.call(call, &body, deadline) {
-                Ok(_) => return Ok(()),
+                Ok(()) => return Ok(()),
+                Err(failure) if self.is_back(&failure, &mut lost, deadline) => {}
                 Err(Failure::Refused(..))
                     if !older && self.forget_newer(&mut properties, deadline) =>
                 {

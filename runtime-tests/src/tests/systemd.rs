@@ -18,7 +18,8 @@ tests!("systemd":
     the_scope_goes_with_run,
     a_scope_whose_container_was_killed_for_memory_goes_too,
     exec_pause_and_kill_work_in_the_scope,
-    device_rules_survive_a_daemon_reload,
+    device_rules_survive_a_daemon_reload as Serial,
+    update_changes_properties_and_files,
     limits_survive_a_daemon_reload,
     annotations_set_properties,
     an_unknown_property_is_named,
@@ -274,6 +275,38 @@ fn limits_survive_a_daemon_reload(ctx: &Ctx) -> Outcome {
     check_eq!(file(&dir, "memory.max")?, "134217728", "memory.max");
     check_eq!(file(&dir, "pids.max")?, "77", "pids.max");
     check_eq!(file(&dir, "cpuset.cpus")?, "0", "cpuset.cpus");
+    c.delete_force()?.ok()?;
+    gone(ctx, &unit, &dir)
+}
+
+fn update_changes_properties_and_files(ctx: &Ctx) -> Outcome {
+    let (bundle, unit) = scope(ctx, "")?;
+    let c = create(ctx, &bundle.set("/linux/resources", resources()))?;
+    let dir = cgroup(c.pid()?)?;
+    let flags = [
+        "update",
+        "--memory",
+        "150994944",
+        "--pids-limit",
+        "66",
+        "--cpu-quota",
+        "12345",
+    ];
+    c.verb::<&str>(&flags, &[]).run()?.ok()?;
+    for (name, value) in [
+        ("MemoryMax", "150994944"),
+        ("TasksMax", "66"),
+        ("CPUQuotaPerSecUSec", "250ms"),
+    ] {
+        check_eq!(property(ctx, &unit, name)?, value, "{name}");
+    }
+    for (name, value) in [
+        ("memory.max", "150994944"),
+        ("pids.max", "66"),
+        ("cpu.max", "12345 50000"),
+    ] {
+        check_eq!(file(&dir, name)?, value, "{name}");
+    }
     c.delete_force()?.ok()?;
     gone(ctx, &unit, &dir)
 }

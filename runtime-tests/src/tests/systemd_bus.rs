@@ -26,6 +26,8 @@ tests!("systemd_bus":
     every_result_of_a_job_is_explained,
     without_systemd_there_is_one_clear_line,
     a_peer_that_is_no_systemd_is_refused_in_one_line,
+    update_tells_systemd_what_the_files_say,
+    an_update_that_systemd_refuses_is_taken_back,
     messages_of_others_are_passed_over,
     a_systemd_that_is_started_anew_is_waited_for,
     a_scope_that_was_made_before_systemd_was_lost_is_taken,
@@ -530,6 +532,53 @@ fn a_scope_that_was_made_before_systemd_was_lost_is_taken(ctx: &Ctx) -> Outcome 
     check_eq!(scene.systemd.methods(), ["StartTransientUnit"; 2], "create");
     scene.delete(true)?;
     ctx.nothing_left()
+}
+
+/// `update --pids-limit 44` of a container that has 33; the limit that is in the file then.
+fn updated(ctx: &Ctx, scene: &Scene, refused: bool) -> Outcome<String> {
+    let pids = ctx
+        .v1("pids")?
+        .mount
+        .join(cgroup_of(&scene.slice, &scene.unit()));
+    let c = scene.create()?;
+    let update = c.verb::<&str>(&["update", "--pids-limit", "44"], &[]);
+    let output = scene.with(update).run()?;
+    match refused {
+        true => drop(
+            output
+                .refused()?
+                .says(&["cannot change the systemd unit"])?,
+        ),
+        false => drop(output.ok()?),
+    }
+    let text = std::fs::read_to_string(pids.join("pids.max"))?;
+    scene.delete(true)?;
+    Ok(text.trim().to_owned())
+}
+
+fn update_tells_systemd_what_the_files_say(ctx: &Ctx) -> Outcome {
+    let scene = Scene::new(ctx, "252", always)?.set("/linux/resources/pids/limit", 33);
+    check_eq!(updated(ctx, &scene, false)?, "44", "pids.max");
+    let asked = scene.systemd.asked();
+    let set = asked
+        .iter()
+        .find(|a| a.member == "SetUnitProperties")
+        .because("the call")?;
+    check_eq!(
+        set.arguments[..2],
+        [json!(scene.unit()), json!(true)],
+        "unit, for this boot"
+    );
+    check_eq!(set.arguments[2], json!([["TasksMax", 44]]), "properties");
+    Ok(())
+}
+
+fn an_update_that_systemd_refuses_is_taken_back(ctx: &Ctx) -> Outcome {
+    let refuse = Answer::Refuse("DBus.Error.InvalidArgs", "no".to_owned());
+    let scene = Scene::new(ctx, "252", on("SetUnitProperties", refuse))?
+        .set("/linux/resources/pids/limit", 33);
+    check_eq!(updated(ctx, &scene, true)?, "33", "pids.max");
+    Ok(())
 }
 
 fn messages_of_others_are_passed_over(ctx: &Ctx) -> Outcome {
