@@ -105,7 +105,7 @@ fn gone(ctx: &Ctx, unit: &str, dir: &Path) -> Outcome {
 fn resources() -> Value {
     json!({
         "memory": {"limit": 134_217_728, "reservation": 67_108_864},
-        "cpu": {"shares": 2048, "quota": 25_000, "period": 50_000, "cpus": "0"},
+        "cpu": {"shares": 2048, "quota": 24_690, "period": 50_000, "cpus": "0"},
         "pids": {"limit": 77},
         "unified": {"memory.high": "100663296"}
     })
@@ -130,7 +130,7 @@ fn has_limits(ctx: &Ctx, unit: &str, dir: &Path) -> Outcome {
         ("memory.max", "134217728"),
         ("memory.low", "67108864"),
         ("memory.high", "100663296"),
-        ("cpu.max", "25000 50000"),
+        ("cpu.max", "24690 50000"),
         ("cpuset.cpus", "0"),
         ("pids.max", "77"),
     ] {
