@@ -1,7 +1,7 @@
 //! A connection to systemd: a socket, the words by which D-Bus begins, messages.
 //!
 //! Everything waits until a deadline at most, and no message is kept that is longer than any that
-//! is asked for. Why not a crate: docs/decisions/0010-dbus.md.
+//! is asked for. Why not a crate: docs/decisions/0012-dbus.md.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
