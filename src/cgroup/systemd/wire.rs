@@ -159,8 +159,9 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// The whole message.
     pub(super) fn message(&self, serial: u32, body: &[u8]) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.bytes = vec![LITTLE, Kind::Call as u8, 0, VERSION];
+        let mut writer = Writer {
+            bytes: vec![LITTLE, Kind::Call as u8, 0, VERSION],
+        };
         writer.u32(body.len() as u32);
         writer.u32(serial);
         writer.array(8, |writer| {
