@@ -1,7 +1,7 @@
 //! Making a container's cgroup.
 
-use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ pub struct Cgroup {
     joined: Vec<usize>,
     pub(super) v2: Option<OwnedFd>,
     /// The systemd that is still to make its part.
-    pub(super) systemd: RefCell<Option<Systemd>>,
+    pub(super) systemd: Mutex<Option<Systemd>>,
 }
 
 impl Cgroupfs {
@@ -40,7 +40,7 @@ impl Cgroupfs {
     /// The kernel refuses, or a directory exists that is in use. What was made is removed again.
     pub fn create(self, plan: &CgroupPlan, record: Record) -> Result<Cgroup, CgroupError> {
         let mut cgroup = Cgroup::new(self.root, record, true);
-        cgroup.systemd = RefCell::new(self.systemd);
+        cgroup.systemd = Mutex::new(self.systemd);
         let mut made = Vec::with_capacity(plan.directories.len());
         match cgroup.make(plan, &mut made) {
             Ok(()) => Ok(cgroup),
@@ -77,7 +77,7 @@ impl Cgroup {
             joined: Vec::with_capacity(directories.len()),
             directories,
             v2: None,
-            systemd: RefCell::new(None),
+            systemd: Mutex::new(None),
         }
     }
 

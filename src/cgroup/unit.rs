@@ -1,6 +1,7 @@
 //! The part of a cgroup that systemd makes.
 
 use std::os::fd::AsFd as _;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::fs::CWD;
@@ -19,12 +20,16 @@ const DELEGATE: &str = "the user's systemd has not been given this controller: D
 impl Cgroup {
     /// Whether the init has to wait until systemd has put it into the scope.
     pub fn waits_for_unit(&self) -> bool {
-        self.systemd.borrow().is_some()
+        self.systemd().is_some()
     }
 
     /// Closes the connection to systemd; to be called by the init, whose it is not.
     pub fn leave_systemd(&self) {
-        self.systemd.take();
+        self.systemd().take();
+    }
+
+    fn systemd(&self) -> MutexGuard<'_, Option<Systemd>> {
+        self.systemd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the scope with the init `pid` in it, and prepares what systemd leaves to others.
@@ -33,7 +38,7 @@ impl Cgroup {
     /// As [`Systemd::start`]; the controllers cannot be enabled. Whether the scope may be there
     /// is what [`Cgroup::record`] says then.
     pub fn start_scope(&mut self, plan: &CgroupPlan, pid: Pid) -> Result<(), CgroupError> {
-        let (Some(unit), Some(mut systemd)) = (&plan.unit, self.systemd.take()) else {
+        let (Some(unit), Some(mut systemd)) = (&plan.unit, self.systemd().take()) else {
             return Ok(());
         };
         let number = pid.as_raw_nonzero().get();
@@ -77,7 +82,7 @@ impl Cgroup {
         let Some(unit) = plan.unit.as_ref().filter(|unit| unit.is_slice()) else {
             return Ok(());
         };
-        let Some(mut systemd) = self.systemd.take() else {
+        let Some(mut systemd) = self.systemd().take() else {
             return Ok(());
         };
         systemd.start(unit, 0)?;
