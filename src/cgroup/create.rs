@@ -1,11 +1,13 @@
 //! Making a container's cgroup.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::{Record, parent};
+use super::systemd::Systemd;
 use super::{CgroupError, Cgroupfs, file, levels, members};
 use crate::plan::cgroup::{CgroupPlan, Directory, Phase, Version};
 use crate::sys::fd::ShortLived;
@@ -17,13 +19,17 @@ const RACES: u32 = 10;
 #[derive(Debug)]
 pub struct Cgroup {
     pub(super) root: ShortLived,
-    record: Record,
+    pub(super) record: Record,
     /// Each directory of the plan, from `root`.
     pub(super) directories: Vec<String>,
     /// Whether all of them are new.
     pub(super) fresh: bool,
     tasks: Vec<ShortLived>,
+    /// The directory of each of `tasks`.
+    joined: Vec<usize>,
     pub(super) v2: Option<OwnedFd>,
+    /// The systemd that is still to make its part.
+    pub(super) systemd: Mutex<Option<Systemd>>,
 }
 
 impl Cgroupfs {
@@ -34,6 +40,7 @@ impl Cgroupfs {
     /// The kernel refuses, or a directory exists that is in use. What was made is removed again.
     pub fn create(self, plan: &CgroupPlan, record: Record) -> Result<Cgroup, CgroupError> {
         let mut cgroup = Cgroup::new(self.root, record, true);
+        cgroup.systemd = Mutex::new(self.systemd);
         let mut made = Vec::with_capacity(plan.directories.len());
         match cgroup.make(plan, &mut made) {
             Ok(()) => Ok(cgroup),
@@ -65,10 +72,12 @@ impl Cgroup {
         Cgroup {
             root,
             record,
-            directories,
             fresh,
             tasks,
+            joined: Vec::with_capacity(directories.len()),
+            directories,
             v2: None,
+            systemd: Mutex::new(None),
         }
     }
 
@@ -103,14 +112,10 @@ impl Cgroup {
 
     /// Says what it means that [`Cgroup::join`] failed.
     pub fn join_error(&self, index: usize, errno: Errno) -> CgroupError {
-        let mut v1 = self
-            .record
-            .directories
-            .iter()
-            .filter(|directory| !directory.v2);
-        let directory = v1
-            .nth(index)
-            .map(|directory| self.record.absolute(directory));
+        let directory = self
+            .joined
+            .get(index)
+            .map(|index| self.record.absolute(&self.record.directories[*index]));
         let error = CgroupError::write(directory.unwrap_or_default() + "/tasks", "0", errno);
         match errno {
             Errno::NOSPC => error.hint("the cpuset has no CPU or no memory node"),
@@ -146,6 +151,9 @@ impl Cgroup {
 
     fn make(&mut self, plan: &CgroupPlan, made: &mut Vec<String>) -> Result<(), CgroupError> {
         for (index, directory) in plan.directories.iter().enumerate() {
+            if self.record.is_systemds(&self.record.directories[index]) {
+                continue;
+            }
             let before = made.len();
             let path = self.directories[index].clone();
             let exists = !self.make_directory(directory, &path, made)?;
@@ -159,13 +167,14 @@ impl Cgroup {
             if directory.cpuset {
                 self.fill_cpuset(index, plan)?;
             }
-            self.open(&path, directory.version)?;
+            self.open(index, &path, directory.version)?;
         }
-        self.write_all(plan, Phase::BeforeJoin)
+        self.write_all(plan, Phase::BeforeJoin)?;
+        self.start_slice(plan)
     }
 
     /// Makes a directory, and the levels above it where they are missing; whether it is new.
-    fn make_directory(
+    pub(super) fn make_directory(
         &self,
         directory: &Directory,
         path: &str,
@@ -207,7 +216,12 @@ impl Cgroup {
         }
     }
 
-    pub(super) fn open(&mut self, path: &str, version: Version) -> Result<(), CgroupError> {
+    pub(super) fn open(
+        &mut self,
+        index: usize,
+        path: &str,
+        version: Version,
+    ) -> Result<(), CgroupError> {
         let open = |path: &str, flags: OFlags| {
             rustix::fs::openat(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| CgroupError::kernel("open", self.shown(path), errno))
@@ -216,6 +230,7 @@ impl Cgroup {
             Version::V1 => {
                 let tasks = open(&format!("{path}/tasks"), OFlags::WRONLY)?;
                 self.tasks.push(tasks.into());
+                self.joined.push(index);
             }
             Version::V2 => self.v2 = Some(open(path, OFlags::PATH | OFlags::DIRECTORY)?),
         }

@@ -40,7 +40,7 @@ impl Record {
                     path = format!("{path}/{}", beneath.path);
                 }
             }
-            cgroup.open(&path, version)?;
+            cgroup.open(index, &path, version)?;
         }
         Ok(cgroup)
     }

@@ -25,6 +25,7 @@ struct Failure {
 enum Reason {
     Kernel(Errno),
     State(String),
+    Refused(String),
 }
 
 impl CgroupError {
@@ -61,6 +62,16 @@ impl CgroupError {
         Self::new(action, path.into(), Reason::State(state.into()))
     }
 
+    /// systemd did not begin with `action` on `path`, for the reason that it gave.
+    pub(super) fn refused(action: &'static str, path: String, reason: String) -> Self {
+        Self::new(action, path, Reason::Refused(reason))
+    }
+
+    /// Whether systemd refused it, so that nothing was made.
+    pub(super) fn was_refused(&self) -> bool {
+        matches!(self.0.reason, Reason::Refused(_))
+    }
+
     /// The property of config.json that asked for it.
     pub fn at(mut self, pointer: &str) -> Self {
         self.0.pointer = Some(pointer.to_owned());
@@ -77,7 +88,7 @@ impl CgroupError {
     pub fn errno(&self) -> Option<Errno> {
         match self.0.reason {
             Reason::Kernel(errno) => Some(errno),
-            Reason::State(_) => None,
+            Reason::State(_) | Reason::Refused(_) => None,
         }
     }
 
@@ -105,7 +116,7 @@ impl fmt::Display for CgroupError {
         write!(f, "{}: ", failure.path)?;
         match &failure.reason {
             Reason::Kernel(errno) => f.write_str(&errno_text(errno.raw_os_error()))?,
-            Reason::State(state) => f.write_str(state)?,
+            Reason::State(state) | Reason::Refused(state) => f.write_str(state)?,
         }
         match &failure.hint {
             Some(hint) => write!(f, ": {hint}"),

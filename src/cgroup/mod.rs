@@ -19,8 +19,10 @@ mod probe;
 mod record;
 mod remove;
 pub mod stats;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod update;
 
 pub use create::Cgroup;

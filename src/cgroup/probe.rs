@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::CgroupError;
 use super::file;
-
+use super::systemd::Systemd;
 use crate::plan::cgroup::{Hierarchy, Host, Unified};
 use crate::sys::fd::ShortLived;
 
@@ -28,6 +28,7 @@ const HYBRID_DIRECTORY: &str = "unified";
 pub struct Cgroupfs {
     pub(super) root: ShortLived,
     host: Host,
+    pub(super) systemd: Option<Systemd>,
 }
 
 impl Cgroupfs {
@@ -54,6 +55,7 @@ impl Cgroupfs {
                 root: ROOT.into(),
                 ..Host::default()
             },
+            systemd: None,
         })
     }
 
@@ -103,7 +105,21 @@ impl Cgroupfs {
         Ok(Cgroupfs {
             root: root.into(),
             host,
+            systemd: None,
         })
+    }
+
+    /// Connects to the systemd that makes the cgroup: the user's or the system's.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn connect_systemd(&mut self, user: bool) -> Result<(), CgroupError> {
+        let systemd = self.systemd.insert(Systemd::connect(user)?);
+        self.host.base = match user {
+            true => systemd.control_group()?,
+            false => String::new(),
+        };
+        Ok(())
     }
 
     /// What there is.

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::members;
 use super::{CgroupError, Cgroupfs};
-use crate::plan::cgroup::{CgroupPlan, Version};
+use crate::plan::cgroup::{CgroupPlan, Manager, Version};
+
+/// Where the hierarchy of systemd's own is, on hosts with cgroup v1.
+const SYSTEMD: &str = "systemd";
 
 /// A container's cgroup, for those who come later.
 ///
@@ -22,6 +25,18 @@ pub struct Record {
     pub(super) path: String,
     /// Its directories, one in each hierarchy.
     pub(super) directories: Vec<Directory>,
+    /// The unit of systemd that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
+}
+
+/// A unit of systemd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unit {
+    pub(super) name: String,
+    /// Whether the user's systemd has it, not the system's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) user: bool,
 }
 
 /// The cgroup in one hierarchy.
@@ -56,6 +71,10 @@ impl Cgroupfs {
             root: self.host().root.display().to_string(),
             path: plan.path.clone(),
             directories: directories.collect(),
+            unit: plan.unit.as_ref().map(|unit| Unit {
+                name: unit.name.clone(),
+                user: unit.user,
+            }),
         };
         // One hierarchy stands for all: asking each of them would cost every container. Should
         // they differ, `create` finds out and corrects the record.
@@ -69,6 +88,9 @@ impl Cgroupfs {
         }
         let missing = plan.path.contains('/') && !self.exists(parent(&own))?;
         for index in 0..record.directories.len() {
+            if record.is_systemds(&record.directories[index]) {
+                continue;
+            }
             // v2 beside v1 is used by few containers, so it is no surprise if it lacks levels.
             if missing || (record.directories[index].v2 && record.directories.len() > 1) {
                 record.directories[index].levels = self.missing_levels(&record, index)?;
@@ -131,6 +153,28 @@ impl Record {
         match self.directories.as_slice() {
             [only] if only.v2 => Some(only),
             _ => None,
+        }
+    }
+
+    /// Whether systemd makes and removes the directory, with the levels above it.
+    pub(super) fn is_systemds(&self, directory: &Directory) -> bool {
+        self.unit.is_some() && (directory.v2 || directory.hierarchy == SYSTEMD)
+    }
+
+    /// Leaves systemd's part out: it was not made, so what has its name is somebody else's.
+    pub fn forget_unit(&mut self) {
+        let mut directories = std::mem::take(&mut self.directories);
+        directories.retain(|directory| !self.is_systemds(directory));
+        self.directories = directories;
+        self.unit = None;
+    }
+
+    /// Who made the cgroup.
+    pub fn manager(&self) -> Manager {
+        match &self.unit {
+            Some(unit) => Manager::Systemd { user: unit.user },
+            None if self.directories.is_empty() => Manager::Disabled,
+            None => Manager::Cgroupfs,
         }
     }
 

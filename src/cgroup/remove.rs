@@ -16,7 +16,8 @@ const NAMED_PIDS: usize = 8;
 impl Record {
     /// Removes the cgroup with everything in it: processes are killed, cgroups that the container
     /// made beneath its own are removed, and so are levels above that were made for it, once
-    /// nobody else uses them. What is gone already is no error.
+    /// nobody else uses them. The unit is stopped, if systemd made it. What is gone already is no
+    /// error.
     ///
     /// # Errors
     /// A directory still cannot be removed after `patience`; the error names it and the processes
@@ -38,7 +39,10 @@ impl Record {
                 level = parent(level);
             }
         }
-        Ok(())
+        match &self.unit {
+            Some(unit) => unit.remove(deadline),
+            None => Ok(()),
+        }
     }
 
     /// Kills what is in a directory, removes what is beneath it, and then the directory itself.

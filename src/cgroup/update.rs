@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::former::way_back;
 use super::{Cgroup, CgroupError, Record, file, levels};
+use crate::plan::cgroup::systemd;
 use crate::plan::cgroup::{CgroupPlan, CpuMax, Missing, Now, Phase, Version, Write, exchanged};
 
 /// Where a user gets a cgroup whose limits he may set.
@@ -20,6 +21,8 @@ pub struct Former {
     values: Vec<Value>,
     /// Directory and text of v1's list of devices, if the rules are replaced.
     devices: Option<(usize, String)>,
+    /// Whether systemd knows the new ones.
+    told: bool,
 }
 
 /// What one file said.
@@ -63,9 +66,10 @@ impl Record {
             cgroup,
             values,
             devices,
+            told: false,
         };
         match former.replace(plan, self) {
-            Ok(()) => Ok(former),
+            Ok(()) => former.tell_systemd(plan, self),
             Err(error) => {
                 former.restore();
                 Err(explained(error))
@@ -101,7 +105,8 @@ impl Record {
             return Err(CgroupError::state("set a limit in", hierarchy, state).at(&write.pointer));
         }
         if let Some(program) = &plan.device_program {
-            cgroup.open(&cgroup.directories[program.directory].clone(), Version::V2)?;
+            let path = cgroup.directories[program.directory].clone();
+            cgroup.open(program.directory, &path, Version::V2)?;
         }
         Ok(cgroup)
     }
@@ -171,6 +176,28 @@ impl Cgroup {
 }
 
 impl Former {
+    /// Tells systemd what the files say now, where it made the cgroup. It comes after them: they
+    /// are checked against what is in use, and what the kernel refuses is not told. systemd
+    /// writes them again, rounded as it knows them, so they are written once more.
+    fn tell_systemd(mut self, plan: &CgroupPlan, record: &Record) -> Result<Former, CgroupError> {
+        if record.unit.is_none() {
+            return Ok(self);
+        }
+        let (limits, _) = systemd::limits(plan);
+        let result = record.tell_systemd(&limits).and_then(|()| {
+            self.told = true;
+            let limits = plan.writes.iter().filter(|w| w.phase != Phase::Devices);
+            self.cgroup.write_these(limits)
+        });
+        match result {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.restore();
+                Err(error)
+            }
+        }
+    }
+
     fn replace(&self, plan: &CgroupPlan, record: &Record) -> Result<(), CgroupError> {
         let cgroup = &self.cgroup;
         cgroup.write_these(plan.writes.iter().filter(|w| w.phase != Phase::Devices))?;
@@ -219,6 +246,18 @@ impl Former {
 
     /// Writes the former values again. What the kernel does not take back stays as it is.
     pub fn restore(&self) {
+        if self.told {
+            let name = |value: &Value| value.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let values = self.values.iter();
+            let limits = values.flat_map(|v| systemd::limit(&name(v), v.back.trim()));
+            if let Err(error) = self
+                .cgroup
+                .record()
+                .tell_systemd(&limits.collect::<Vec<_>>())
+            {
+                log::warn!("{error}");
+            }
+        }
         self.restore_devices();
         // Values that limit each other come back in an order that is found by trying.
         let mut left: Vec<&Value> = self.values.iter().rev().collect();

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::args::{CgroupManager, Global};
+use super::args::{CgroupManager, Global, Rootless};
 use super::log;
 use crate::config::shortened;
 use crate::container::{Entry, Id, Store};
+use crate::launch;
 use crate::plan::cgroup::Manager;
 use crate::sys::regex::Regex;
 
@@ -90,10 +91,18 @@ pub fn manager(global: &Global) -> Result<Manager> {
     match global.cgroup_manager {
         CgroupManager::Cgroupfs => Ok(Manager::Cgroupfs),
         CgroupManager::Disabled => Ok(Manager::Disabled),
-        CgroupManager::Systemd => bail!(
-            "this version manages cgroups by cgroupfs only: leave --systemd-cgroup out, \
-             and set the engine's cgroup driver to cgroupfs"
-        ),
+        CgroupManager::Systemd => Ok(Manager::Systemd {
+            user: launch::of_users_systemd(rootless(global)),
+        }),
+    }
+}
+
+/// Whether permission errors of cgroups are ignored, if the flags say so.
+pub fn rootless(global: &Global) -> Option<bool> {
+    match global.rootless {
+        Rootless::Auto => None,
+        Rootless::True => Some(true),
+        Rootless::False => Some(false),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::args::{Create, Global, Rootless};
+use super::args::{Create, Global};
 use super::{context, time};
 use crate::container::Id;
 use crate::launch::{self, Mode, Request, notify};
@@ -30,11 +30,7 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
         id: Id::new(&args.id)?,
         root: context::root(global)?,
         manager: context::manager(global)?,
-        rootless: match global.rootless {
-            Rootless::Auto => None,
-            Rootless::True => Some(true),
-            Rootless::False => Some(false),
-        },
+        rootless: context::rootless(global),
         bundle: args.bundle,
         console_socket: args.console_socket,
         pidfd_socket: args.pidfd_socket,

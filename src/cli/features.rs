@@ -131,8 +131,8 @@ pub fn print() -> anyhow::Result<()> {
         cgroup: Cgroup {
             v1: true,
             v2: true,
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: Some(Seccomp {

@@ -222,6 +222,11 @@ fn judge(
     );
     let cgroup = plan::cgroup::plan(manager, linux, ID, host)
         .map_err(|error| ConfigError::new(error.pointer, error.message))?;
+    if cgroup.unit.is_some() {
+        let all = spec.annotations.iter();
+        plan::cgroup::systemd::annotations(all.map(|(k, v)| (k.as_ref(), v.as_ref())))
+            .map_err(|error| ConfigError::new(error.pointer, error.message))?;
+    }
     warnings.extend(cgroup.warnings.iter().map(|text| {
         let (pointer, message) = text.split_once(": ").unwrap_or(("", text));
         Warning {

@@ -92,7 +92,7 @@ impl Attempt<'_> {
             Some(self.make_fifo()?)
         };
         let mut cgroup_mounts = parent::cgroup_mounts(self.plan, &cgroup_plan, cgroupfs.host());
-        let cgroup = match cgroupfs.create(&cgroup_plan, self.state.cgroup.clone()) {
+        let mut cgroup = match cgroupfs.create(&cgroup_plan, self.state.cgroup.clone()) {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 let without =
@@ -108,7 +108,7 @@ impl Attempt<'_> {
         self.state.cgroup = cgroup.record().clone();
 
         let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
-        let channel = self.clone_init(&cgroup, cgroup_mounts, &memfd, fifo)?;
+        let channel = self.clone_init((&mut cgroup, cgroup_plan), cgroup_mounts, &memfd, fifo)?;
 
         // While the init mounts: limits, the filter, the record.
         // A second process that is yet to come is the first one's child and inherits it.
@@ -190,7 +190,7 @@ impl Attempt<'_> {
 
     fn clone_init(
         &mut self,
-        cgroup: &Cgroup,
+        (cgroup, cgroup_plan): (&mut Cgroup, &CgroupPlan),
         cgroup_mounts: CgroupMounts,
         memfd: &ShortLived,
         fifo: Option<ShortLived>,
@@ -263,6 +263,9 @@ impl Attempt<'_> {
                         .doing("restore the limit of open files", "")?;
                 }
                 entered.leave()?;
+                if cgroup.waits_for_unit() {
+                    self.start_scope(cgroup, cgroup_plan, &ours)?;
+                }
                 if second_clone.is_some() {
                     self.meet_second(&ours, cgroup)?;
                 }
@@ -296,6 +299,24 @@ impl Attempt<'_> {
                 })
             }
         }
+    }
+
+    /// Has systemd make the scope around the init, which waits for it.
+    fn start_scope(
+        &mut self,
+        cgroup: &mut Cgroup,
+        plan: &CgroupPlan,
+        channel: &OwnedFd,
+    ) -> Result<(), LaunchError> {
+        let (pid, _) = self.child()?;
+        let started = cgroup.start_scope(plan, pid);
+        // Where systemd has put it; or without the unit, which is then not this container's.
+        self.state.cgroup = cgroup.record().clone();
+        started?;
+        let joined = Message::new(abi::TAG_JOINED, 0, 0, 0);
+        // An init that has died meanwhile is noticed by the next receive.
+        let _ = stub::send(channel.as_fd(), &joined);
+        Ok(())
     }
 
     /// Whether there are hooks between the namespaces and the pivot. The init's own

@@ -31,6 +31,7 @@ use super::{
 use crate::cgroup::{Beneath, Cgroup};
 use crate::container::template::Template;
 use crate::container::{State, Status};
+use crate::plan::cgroup::Manager;
 use crate::plan::path::c_string;
 use crate::plan::process::{self, ProcessPlan};
 use crate::plan::scheduling::{self, AffinityPlan, SchedulingPlan};
@@ -192,6 +193,12 @@ impl Attempt<'_> {
             .doing("write the exec stub", "")
     }
 
+    /// Whether the container's cgroup is a user's systemd's, and the process goes right into it.
+    fn may_ask_systemd(&self) -> bool {
+        let manager = self.request.state.cgroup.manager();
+        manager == Manager::Systemd { user: true } && self.request.cgroups.is_empty()
+    }
+
     fn clone(
         &mut self,
         cgroup: &Cgroup,
@@ -208,7 +215,8 @@ impl Attempt<'_> {
                 .dir_or_hosts()
                 .doing("mount procfs for the runtime's own use", "")?;
         }
-        let joiner = Joiner {
+        let mut joiner = Joiner {
+            waits_for_systemd: false,
             init: self.request.init.as_fd(),
             namespaces: match own_user_namespace(state.pid, namespaces)? {
                 true => namespaces & !NEWUSER,
@@ -245,8 +253,14 @@ impl Attempt<'_> {
                 let other = state.cgroup.open_where(state.pid)?;
                 clone3(0, Some(other.as_fd()))
             }
+            // A user may not move a process from elsewhere into what is his; his systemd may.
+            Err(Errno::ACCESS | Errno::PERM) if self.may_ask_systemd() => {
+                joiner.waits_for_systemd = true;
+                clone3(0, None)
+            }
             result => result,
         };
+        let moves = joiner.waits_for_systemd;
         match cloned {
             Ok(Cloned::Child) => {
                 // Only the parent's end may be open, or its death would go unseen.
@@ -255,6 +269,12 @@ impl Attempt<'_> {
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
+                if moves {
+                    state.cgroup.attach_by_systemd(pid)?;
+                    let joined = Message::new(abi::TAG_JOINED, 0, 0, 0);
+                    // One that has died meanwhile is noticed by the next receive.
+                    let _ = stub::send(ours.as_fd(), &joined);
+                }
                 Ok(ours)
             }
             Err(errno) => Err(match cgroup.clone_error(errno) {

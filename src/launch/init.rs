@@ -89,6 +89,11 @@ impl Init<'_> {
         // `run` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
         self.adjust_oom_score()?;
+        if self.cgroup.waits_for_unit() {
+            // Before anything that memory is charged for, and before the cgroup namespace.
+            self.cgroup.leave_systemd();
+            self.wait_for(abi::TAG_JOINED)?;
+        }
         join_cgroup(self.cgroup)?;
         match self.second_clone {
             Some(flags) => self.clone_again(flags),
@@ -458,16 +463,20 @@ impl Init<'_> {
         stub::send(self.channel.as_fd(), &message).at(Stage::Channel)
     }
 
-    /// Waits for one message of the parent; its value. The parent's death ends the init.
     fn wait_for(&self, tag: u32) -> Step<i32> {
-        match stub::receive(&self.channel).at(Stage::Channel)? {
-            Some(message) if message.tag == tag => Ok(message.value),
-            _ => Err(Failure {
-                stage: Stage::Channel,
-                index: 0,
-                errno: libc::EPIPE,
-            }),
-        }
+        wait_for(&self.channel, tag)
+    }
+}
+
+/// Waits for one message of the parent; its value. The parent's death ends the init.
+pub fn wait_for(channel: &OwnedFd, tag: u32) -> Step<i32> {
+    match stub::receive(channel).at(Stage::Channel)? {
+        Some(message) if message.tag == tag => Ok(message.value),
+        _ => Err(Failure {
+            stage: Stage::Channel,
+            index: 0,
+            errno: libc::EPIPE,
+        }),
     }
 }
 

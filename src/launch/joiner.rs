@@ -11,13 +11,15 @@ use crate::cgroup::Cgroup;
 use crate::plan::scheduling::AffinityPlan;
 use crate::rootfs::Procfs;
 use crate::sys::process::{set_affinity, setns, unblock_signals};
-use crate::sys::stub::{At, Stage};
+use crate::sys::stub::{At, Stage, abi};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 
 /// All that the process works with on its way into the container.
 pub struct Joiner<'a> {
+    /// systemd puts this process into the cgroup: nothing is done before.
+    pub waits_for_systemd: bool,
     /// The container's init.
     pub init: BorrowedFd<'a>,
     /// Namespaces of it to join (`CLONE_NEW*`).
@@ -52,6 +54,9 @@ impl Joiner<'_> {
     fn steps(&mut self) -> Step<std::convert::Infallible> {
         // `exec` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
+        if self.waits_for_systemd {
+            init::wait_for(&self.channel, abi::TAG_JOINED)?;
+        }
         if let Some(cpus) = &self.affinity.initial {
             set_affinity(cpus).at(Stage::Affinity)?;
         }

@@ -16,7 +16,7 @@ use crate::container::state::{annotations, hook_records};
 use crate::container::template::{Filter, Template};
 use crate::container::{State, Store};
 use crate::network;
-use crate::plan::cgroup::{CgroupPlan, Host};
+use crate::plan::cgroup::{CgroupPlan, Host, Manager};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
@@ -72,13 +72,25 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
     check_mount_label(linux)?;
-    let cgroupfs = match Cgroupfs::open() {
+    let mut cgroupfs = match Cgroupfs::open() {
         Ok(cgroupfs) => cgroupfs,
         Err(error) => rootless::no_cgroupfs(request, error)?,
     };
-    let cgroup_plan =
+    if let Manager::Systemd { user } = request.manager {
+        cgroupfs.connect_systemd(user)?;
+    }
+    let mut cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
             .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
+    if let Some(unit) = &mut cgroup_plan.unit {
+        let all = spec
+            .annotations
+            .iter()
+            .map(|(k, v)| (k.as_ref(), v.as_ref()));
+        let properties = plan::cgroup::systemd::annotations(all)
+            .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
+        unit.properties.extend(properties);
+    }
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }

@@ -6,7 +6,7 @@
 use rustix::process::geteuid;
 
 use super::{LaunchError, Request};
-use crate::cgroup::{CgroupError, Cgroupfs, DELEGATION, Record};
+use crate::cgroup::{self, CgroupError, Cgroupfs, DELEGATION, Record};
 use crate::config::{self, ConfigError, Spec};
 use crate::plan::cgroup::{CgroupPlan, Manager, Phase};
 use crate::sys::Errno;
@@ -113,10 +113,21 @@ fn is_denied(errno: Option<Errno>) -> bool {
 
 /// `--rootless`, or what it is without: no root, or the root of a user namespace.
 fn may_go_without(request: &Request) -> bool {
-    request.rootless.unwrap_or_else(|| {
-        !geteuid().is_root()
-            || rustix::fs::stat("/proc/self/ns/user")
-                .is_ok_and(|namespace| namespace.st_ino != FIRST_USER_NAMESPACE)
+    request
+        .rootless
+        .unwrap_or_else(|| !geteuid().is_root() || in_user_namespace())
+}
+
+fn in_user_namespace() -> bool {
+    rustix::fs::stat("/proc/self/ns/user")
+        .is_ok_and(|namespace| namespace.st_ino != FIRST_USER_NAMESPACE)
+}
+
+/// Whose systemd makes the cgroup: the user's, or the system's. The root of a user namespace may
+/// be root to a systemd in it, or a user who is root there only.
+pub fn of_users_systemd(rootless: Option<bool>) -> bool {
+    rootless.unwrap_or_else(|| {
+        !geteuid().is_root() || in_user_namespace() && !cgroup::systemd::serves_root()
     })
 }
 

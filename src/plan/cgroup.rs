@@ -19,6 +19,7 @@ mod memory;
 mod now;
 mod other;
 mod path;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,11 @@ pub use now::{CpuMax, Now};
 pub enum Manager {
     /// Corten itself, through the cgroup file systems.
     Cgroupfs,
+    /// systemd, as a transient unit; Corten writes what systemd does not know of.
+    Systemd {
+        /// The user's systemd, not the system's.
+        user: bool,
+    },
     /// Nobody: the container stays in the caller's cgroup and `linux.resources` is not applied.
     Disabled,
 }
@@ -49,6 +55,8 @@ pub struct CgroupPlan {
     pub writes: Vec<Write>,
     /// The device rules as a program, where they are not writes of cgroup v1.
     pub device_program: Option<DeviceProgram>,
+    /// The unit that systemd makes, with the directories.
+    pub unit: Option<systemd::Unit>,
     /// What was asked for and cannot be had on this host, for the log: one sentence each.
     pub warnings: Vec<String>,
 }
@@ -61,6 +69,7 @@ impl CgroupPlan {
             directories: Vec::new(),
             writes: Vec::new(),
             device_program: None,
+            unit: None,
             warnings: Vec::new(),
         }
     }
@@ -190,17 +199,30 @@ pub fn plan(
     id: &str,
     host: &Host,
 ) -> Result<CgroupPlan, ResourceError> {
-    let path = path::resolve(linux.cgroups_path.as_deref(), id, &host.base)?;
-    let mut builder = Builder::new(path, host);
-    match manager {
-        Manager::Disabled => {}
-        Manager::Cgroupfs => {
-            builder.add_hierarchies();
-            plan_limits(&mut builder, &linux.resources)?;
-            devices::plan(&mut builder, &linux.resources.devices, &linux.devices)?;
+    let given = linux.cgroups_path.as_deref();
+    let (unit, path) = match manager {
+        Manager::Systemd { user } => {
+            if user && !host.is_unified() {
+                let message = "a user's systemd manages cgroups on cgroup v2 alone, and this host has cgroup v1";
+                return Err(ResourceError::new("/linux/cgroupsPath", message));
+            }
+            let (unit, path) = systemd::resolve(given, id, user, &host.base)?;
+            (Some(unit), path)
         }
+        Manager::Cgroupfs | Manager::Disabled => (None, path::resolve(given, id, &host.base)?),
+    };
+    let mut builder = Builder::new(path, host);
+    if manager != Manager::Disabled {
+        builder.add_hierarchies();
+        plan_limits(&mut builder, &linux.resources)?;
+        devices::plan(&mut builder, &linux.resources.devices, &linux.devices)?;
     }
-    Ok(builder.finish())
+    let mut plan = builder.finish();
+    if let Some(mut unit) = unit {
+        systemd::finish(&mut plan, &mut unit, id);
+        plan.unit = Some(unit);
+    }
+    Ok(plan)
 }
 
 /// Plans new limits for a container that has some: what `resources` does not name stays as it

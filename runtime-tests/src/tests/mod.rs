@@ -61,6 +61,8 @@ mod seccomp;
 mod seccomp_actions;
 mod security;
 mod several;
+mod systemd;
+mod systemd_bus;
 mod terminal;
 mod update;
 mod update_files;
@@ -150,4 +152,6 @@ pub const ALL: &[&[Test]] = &[
     update_refusals::TESTS,
     events::TESTS,
     usage::TESTS,
+    systemd_bus::TESTS,
+    systemd::TESTS,
 ];

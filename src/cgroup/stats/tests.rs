@@ -34,6 +34,7 @@ impl Tree {
             root: self.0.display().to_string(),
             path: "c".to_owned(),
             directories: directories.collect(),
+            unit: None,
         };
         record.stats().unwrap()
     }

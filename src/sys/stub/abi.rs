@@ -159,6 +159,8 @@ impl Message {
 
 /// Runtime to init: the user namespace's mappings are written, or it is known.
 pub const TAG_MAPPED: u32 = 1;
+/// Runtime to init: systemd has put it into its scope.
+pub const TAG_JOINED: u32 = 11;
 /// Runtime to init: everything outside is ready, go on.
 pub const TAG_GO: u32 = 2;
 /// Init to runtime: the device nodes are made, their rules may be set.
