@@ -224,13 +224,25 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_kind_or_with_a_broken_part_is_none() {
-        assert_eq!(answer(|m| drop(m.flag(2, true))), None);
         assert_eq!(
-            answer(|m| drop(m.number(1, 2).text(4, b"\x08"))),
+            answer(|m| {
+                m.flag(2, true);
+            }),
+            None
+        );
+        assert_eq!(
+            answer(|m| {
+                m.number(1, 2).text(4, b"\x08");
+            }),
             None,
             "a pid that is cut short"
         );
-        assert_eq!(answer(|m| drop(m.number(1, 1 << 40))), None);
+        assert_eq!(
+            answer(|m| {
+                m.number(1, 1 << 40);
+            }),
+            None
+        );
     }
 
     #[test]

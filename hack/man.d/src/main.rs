@@ -262,7 +262,9 @@ mod tests {
                 .find(|page| page.file == format!("corten-{name}.1"))
         };
         for verb in root.get_subcommands() {
-            let text = &page(verb.get_name()).expect(verb.get_name()).text;
+            let text = &page(verb.get_name())
+                .unwrap_or_else(|| panic!("{}", verb.get_name()))
+                .text;
             for section in ["NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "\"SEE ALSO\""] {
                 assert!(
                     text.contains(&format!(".SH {section}\n")),
