@@ -1,7 +1,8 @@
 //! The rootfs that containers run in: busybox, the probe, a few files of /etc.
 //!
 //! The base is made once per run; each bundle gets a tree of its own whose big
-//! files are hard links into the base, which costs about a millisecond.
+//! files are hard links into the base, which costs about a millisecond: they are
+//! everybody's and must not be opened for writing (who runs one meets ETXTBSY).
 
 use crate::outcome::{Because, Outcome, fail};
 use std::os::unix::fs::symlink;

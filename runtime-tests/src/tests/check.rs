@@ -225,7 +225,6 @@ fn a_program_behind_links_and_binds_is_found(ctx: &Ctx) -> Outcome {
     let b = b
         .mount("/opt", "", &tools.to_string_lossy(), &["bind"])
         .args(&["/usr/local/true"]);
-    fs::copy("/bin/busybox", b.rootfs().join("bin/busybox"))?;
     report(&b, ctx, 0)?;
     b.run()?.ok()?;
     // The same link to nowhere.
