@@ -262,9 +262,10 @@ mod tests {
                 .find(|page| page.file == format!("corten-{name}.1"))
         };
         for verb in root.get_subcommands() {
-            let text = &page(verb.get_name())
-                .unwrap_or_else(|| panic!("{}", verb.get_name()))
-                .text;
+            let text = match page(verb.get_name()) {
+                Some(page) => &page.text,
+                None => panic!("{} has no page", verb.get_name()),
+            };
             for section in ["NAME", "SYNOPSIS", "OPTIONS", "EXAMPLES", "\"SEE ALSO\""] {
                 assert!(
                     text.contains(&format!(".SH {section}\n")),
