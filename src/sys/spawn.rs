@@ -40,6 +40,7 @@ pub fn spawn(
         // SAFETY: nothing in this program changes its environment.
         None => unsafe { environ },
     };
+    let parent = rustix::process::getpid();
     match clone3(0, None)? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {
@@ -49,6 +50,10 @@ pub fn spawn(
                 libc::setsid();
                 // The end of the runtime, which waits for the child, is the child's too.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent.as_raw_nonzero().get() {
+                    // It came before that was asked for.
+                    exit_now(NOT_RUN);
+                }
                 if let Some(dir) = dir {
                     libc::chdir(dir.as_ptr());
                 }
