@@ -64,6 +64,7 @@ pub fn spawn(
         // SAFETY: nothing in this program changes its environment.
         None => unsafe { environ },
     };
+    let parent = rustix::process::getpid();
     match clone3(0, None)? {
         Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
         Cloned::Child => {
@@ -73,6 +74,10 @@ pub fn spawn(
                 libc::setsid();
                 // The end of the runtime, which waits for the child, is the child's too.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                if libc::getppid() != parent.as_raw_nonzero().get() {
+                    // It came before that was asked for.
+                    exit_now(NOT_RUN);
+                }
                 if let Some(gate) = gate {
                     let mut byte = 0u8;
                     libc::close(gate.writer.as_raw_fd());
