@@ -86,7 +86,7 @@ pub(super) fn images() -> Vec<Arg> {
         flag::switch("ext-unix-sk", "Keep unix sockets that lead outside"),
         flag::switch(
             "shell-job",
-            "Allow a session whose leader is outside (a terminal of the caller's)",
+            "Allow a session leader outside (the caller's terminal)",
         ),
         flag::switch("file-locks", "Keep file locks"),
         flag::switch("lazy-pages", "Load memory when it is needed (userfaultfd)"),
@@ -94,17 +94,17 @@ pub(super) fn images() -> Vec<Arg> {
         Arg::new("manage-cgroups-mode")
             .long("manage-cgroups-mode")
             .value_name("MODE")
-            .help("What CRIU does to cgroups: soft, full, strict or ignore [default: soft]")
+            .help("soft, full, strict or ignore cgroups [default: soft]")
             .value_parser(ValueParser::new(parse_mode)),
         Arg::new("network-lock")
             .long("network-lock")
             .value_name("METHOD")
-            .help("How the network is locked: iptables, nftables or skip [default: iptables]")
+            .help("iptables, nftables or skip [default: iptables]")
             .value_parser(ValueParser::new(parse_lock)),
         Arg::new("empty-ns")
             .long("empty-ns")
             .value_name("NAMESPACE")
-            .help("Make it new and empty; only network, which is so in any case (repeat)")
+            .help("Make it empty; only network, which always is (repeat)")
             .action(ArgAction::Append)
             .value_parser(ValueParser::new(parse_empty_ns)),
     ]
@@ -126,7 +126,7 @@ fn own() -> Vec<Arg> {
         Arg::new("status-fd")
             .long("status-fd")
             .value_name("N")
-            .help("Write a byte to this descriptor when pages can be fetched (with --lazy-pages)")
+            .help("Descriptor that gets a byte when --lazy-pages is ready")
             .allow_negative_numbers(true)
             .value_parser(value_parser!(i32)),
         Arg::new("page-server")
