@@ -259,7 +259,8 @@ fn namespaces_and_mounts(
     pre_dump: bool,
 ) -> Result<Vec<mounts::MountLine>, CheckpointError> {
     let (bundle, dir) = open_bundle(state.bundle.as_ref())?;
-    let text = config::read(dir.as_fd(), "config.json")
+    let name = state.config.as_deref().unwrap_or("config.json");
+    let text = config::read(dir.as_fd(), name)
         .map_err(|error| LaunchError::Read(bundle.clone(), error))?;
     let spec = config::parse(&text)?;
     config::check(&spec)?;

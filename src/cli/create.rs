@@ -32,6 +32,7 @@ pub fn request(global: &Global, args: Create, mode: Mode) -> Result<Request> {
         manager: context::manager(global)?,
         rootless: context::rootless(global),
         bundle: args.bundle,
+        config: args.config,
         console_socket: args.console_socket,
         pidfd_socket: args.pidfd_socket,
         pid_file: args.pid_file,

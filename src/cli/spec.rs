@@ -43,7 +43,7 @@ const CGROUP_NAMESPACE: (&str, &str) = (
 #[derive(Debug)]
 pub enum SpecError {
     /// There is one already; it is never overwritten.
-    Exists,
+    Exists(PathBuf),
     /// The file could not be made.
     Write {
         /// The file.
@@ -57,7 +57,9 @@ impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // runc's words.
-            SpecError::Exists => f.write_str("File config.json exists. Remove it first"),
+            SpecError::Exists(path) => {
+                write!(f, "File {} exists. Remove it first", path.display())
+            }
             SpecError::Write { path, source } => {
                 write!(f, "write {}: {}", path.display(), errno_text(source))
             }
@@ -76,18 +78,15 @@ pub fn write(args: &args::Spec) -> Result<(), SpecError> {
         .rootless
         .then(|| (geteuid().as_raw(), getegid().as_raw()));
     let text = config(user, is_cgroup_v2());
-    let path = args
-        .bundle
-        .as_deref()
-        .unwrap_or(Path::new(""))
-        .join("config.json");
+    let name = args.file.as_deref().unwrap_or(Path::new("config.json"));
+    let path = args.bundle.as_deref().unwrap_or(Path::new("")).join(name);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
         .open(&path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => SpecError::Exists,
+        io::ErrorKind::AlreadyExists => SpecError::Exists(name.to_owned()),
         _ => SpecError::Write { path, source },
     })
 }

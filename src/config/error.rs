@@ -174,6 +174,9 @@ impl fmt::Display for ReadError {
         let name = &self.name;
         match self.kind {
             // The first words are runc's, which people search for.
+            ReadErrorKind::Missing if name.starts_with('/') => {
+                write!(f, "JSON specification file {name} not found")
+            }
             ReadErrorKind::Missing => write!(
                 f,
                 "JSON specification file {name} not found in the bundle; `corten spec` makes one"

@@ -28,6 +28,9 @@ pub struct State {
     pub creator: i32,
     /// Absolute path of the bundle.
     pub bundle: String,
+    /// Absolute path of the configuration, if it is not the bundle's config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
     /// Absolute path of the root file system.
     pub rootfs: String,
     /// When it was made (RFC 3339).

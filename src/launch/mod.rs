@@ -78,6 +78,8 @@ pub struct Request {
     pub id: Id,
     /// The bundle.
     pub bundle: PathBuf,
+    /// The configuration, if it is not the bundle's config.json.
+    pub config: Option<PathBuf>,
     /// Socket that gets the terminal's master side.
     pub console_socket: Option<PathBuf>,
     /// Socket that gets a pidfd of the init.

@@ -35,17 +35,23 @@ const NEWPID: u64 = libc::CLONE_NEWPID as u64;
 pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let (bundle_text, dir) = open_bundle(&request.bundle)?;
     let bundle_text = bundle_text.as_str();
-    let text = config::read(dir.as_fd(), "config.json")
+    let file = config_file(request)?;
+    let name = file.as_deref().unwrap_or("config.json");
+    let text = config::read(dir.as_fd(), name)
         .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
+    let named = |error: config::ConfigError| match &file {
+        Some(file) => error.in_file(file),
+        None => error,
+    };
     let mut notifies = false;
-    let mut spec = config::parse(&text)?;
+    let mut spec = config::parse(&text).map_err(named)?;
     if may_show_itself(&spec) {
         own_copy::ensure()?;
     }
-    for warning in config::check(&spec)? {
+    for warning in config::check(&spec).map_err(named)? {
         log::warn!("{warning}");
     }
-    log::debug!("read {bundle_text}/config.json, {} bytes", text.len());
+    log::debug!("read {name} of {bundle_text}, {} bytes", text.len());
     if request.notify && plan::makes_mounts(&spec)? {
         let dir = std::path::absolute(request.root.join(request.id.as_str()));
         notify::add_to(&mut spec, &dir.unwrap_or_default().to_string_lossy());
@@ -312,6 +318,19 @@ fn mount_data(controllers: &[String]) -> String {
     }
 }
 
+/// The absolute path of `--config`, if that was given.
+fn config_file(request: &Request) -> Result<Option<String>, LaunchError> {
+    let Some(path) = &request.config else {
+        return Ok(None);
+    };
+    let unusable = || LaunchError::Usage(format!("--config {}: no such path", path.display()));
+    let path = std::path::absolute(path).map_err(|_| unusable())?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| LaunchError::Usage(format!("the path {} is not UTF-8", path.display())))?;
+    Ok(Some(text.to_owned()))
+}
+
 /// `linux.resources.memory.swap`; 0 is "not set".
 fn memory_swap(spec: &Spec<'_>) -> Option<i64> {
     let memory = spec.linux.as_ref()?.resources.memory.as_ref()?;
@@ -332,6 +351,7 @@ pub(crate) fn first_state(
         start_time: 0,
         creator: rustix::process::getpid().as_raw_nonzero().get(),
         bundle: bundle.to_owned(),
+        config: config_file(request).unwrap_or_default(),
         rootfs: plan.root.path.to_string_lossy().into_owned(),
         created: request.created.clone(),
         owner: owner.as_raw(),

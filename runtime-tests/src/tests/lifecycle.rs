@@ -35,6 +35,7 @@ tests!("lifecycle":
     delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace,
     a_stale_pid_file_is_replaced,
     configs_of_every_minor_version_of_the_spec_run,
+    another_file_than_config_json_is_read_if_it_is_named,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -359,6 +360,30 @@ fn delete_kills_processes_that_the_init_left_in_a_shared_pid_namespace(ctx: &Ctx
 fn configs_of_every_minor_version_of_the_spec_run(ctx: &Ctx) -> Outcome {
     for version in ["1.0.0", "1.0.2-dev", "1.1.0", "1.2.1", "1.3.0"] {
         Bundle::new(ctx)?.set("/ociVersion", version).run()?.ok()?;
+    }
+    ctx.nothing_left()
+}
+
+fn another_file_than_config_json_is_read_if_it_is_named(ctx: &Ctx) -> Outcome {
+    for flag in ["-f", "--config"] {
+        let b = Bundle::new(ctx)?.args(&["/bin/echo", "from elsewhere"]);
+        let config = ctx.dir.join("other.json");
+        b.verb::<&str>("run", &[])?;
+        std::fs::rename(b.dir.join("config.json"), &config)?;
+        let name = config.to_string_lossy().into_owned();
+        let run = |file: &str| {
+            let bundle = b.dir.to_string_lossy().into_owned();
+            ctx.rt(&["run", flag, file, "--bundle", &bundle, &b.id])
+                .run()
+        };
+        check_eq!(run(&name)?.ok()?.stdout, "from elsewhere\n", "output");
+        run("/nonexistent")?
+            .refused()?
+            .says(&["JSON specification file /nonexistent not found"])?;
+        std::fs::write(&config, "{\"ociVersion\": 1}")?;
+        run(&name)?
+            .refused()?
+            .says(&[&format!("{name}: /ociVersion")])?;
     }
     ctx.nothing_left()
 }

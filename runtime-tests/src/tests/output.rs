@@ -17,6 +17,7 @@ tests!("output":
     list_of_nothing_is_a_heading,
     features_name_what_is_there,
     spec_writes_a_config_that_runs,
+    spec_writes_the_file_that_is_named,
     spec_does_not_overwrite,
     spec_rootless_has_a_user_namespace,
     version_names_the_program_and_the_spec,
@@ -302,6 +303,20 @@ fn features_name_what_is_there(ctx: &Ctx) -> Outcome {
         "/linux/seccomp/archs",
         &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
     )
+}
+
+fn spec_writes_the_file_that_is_named(ctx: &Ctx) -> Outcome {
+    let dir = ctx.dir.to_string_lossy().into_owned();
+    let spec = || ctx.rt(&["spec", "--bundle", &dir, "-f", "mine.json"]).run();
+    spec()?.ok()?;
+    let text = std::fs::read(ctx.dir.join("mine.json"))?;
+    check!(serde_json::from_slice::<Value>(&text).is_ok(), "no JSON");
+    check!(!ctx.dir.join("config.json").exists(), "config.json, too");
+    spec()?
+        .refused()?
+        .says(&["File mine.json exists. Remove it first"])?;
+    check_eq!(std::fs::read(ctx.dir.join("mine.json"))?, text, "the file");
+    ctx.nothing_left()
 }
 
 fn spec_writes_a_config_that_runs(ctx: &Ctx) -> Outcome {

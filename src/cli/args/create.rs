@@ -13,6 +13,8 @@ pub struct Create {
     pub id: String,
     /// `--bundle`: directory with config.json; the current one by default.
     pub bundle: PathBuf,
+    /// `--config`: the file to read in place of the bundle's config.json.
+    pub config: Option<PathBuf>,
     /// `--console-socket`: AF_UNIX socket that gets the master of the terminal.
     pub console_socket: Option<PathBuf>,
     /// `--pidfd-socket`: AF_UNIX socket that gets a pidfd of the init.
@@ -32,6 +34,7 @@ impl Default for Create {
         Create {
             id: String::new(),
             bundle: PathBuf::from("."),
+            config: None,
             console_socket: None,
             pidfd_socket: None,
             pid_file: None,
@@ -66,7 +69,7 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 /// The flags of `create`, all of which `run` has too.
-pub(super) fn flags() -> [Arg; 7] {
+pub(super) fn flags() -> [Arg; 8] {
     [
         flag::path(
             "bundle",
@@ -74,6 +77,12 @@ pub(super) fn flags() -> [Arg; 7] {
             "Directory with config.json [default: the current one]",
         )
         .short('b'),
+        flag::path(
+            "config",
+            "FILE",
+            "Configuration to read [default: the bundle's config.json]",
+        )
+        .short('f'),
         flag::console_socket(),
         flag::path(
             "pidfd-socket",
@@ -98,6 +107,7 @@ pub(super) fn flags() -> [Arg; 7] {
 pub(super) fn read(matches: &mut ArgMatches) -> Create {
     let mut create = Create {
         id: flag::take_id(matches),
+        config: flag::take_path(matches, "config"),
         console_socket: flag::take_path(matches, "console-socket"),
         pidfd_socket: flag::take_path(matches, "pidfd-socket"),
         pid_file: flag::take_path(matches, "pid-file"),

@@ -9,6 +9,8 @@ use super::{Definition, Verb, flag};
 pub struct Spec {
     /// `--bundle`: where config.json is written; the current directory if absent.
     pub bundle: Option<PathBuf>,
+    /// `--file`: the file's name, if not config.json.
+    pub file: Option<PathBuf>,
     /// `--rootless`: a configuration that an ordinary user can run.
     pub rootless: bool,
 }
@@ -26,6 +28,7 @@ pub(super) const DEFINITION: Definition = Definition {
                 )
                 .short('b'),
             )
+            .arg(flag::path("file", "FILE", "File to write [default: config.json]").short('f'))
             .arg(flag::switch(
                 "rootless",
                 "Write one that an ordinary user can run",
@@ -35,6 +38,7 @@ pub(super) const DEFINITION: Definition = Definition {
     read: |mut matches| {
         Verb::Spec(Spec {
             bundle: flag::take_path(&mut matches, "bundle"),
+            file: flag::take_path(&mut matches, "file"),
             rootless: flag::is_on(&matches, "rootless"),
         })
     },
