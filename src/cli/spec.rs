@@ -184,6 +184,7 @@ mod tests {
         std::fs::create_dir(&bundle).unwrap();
         let args = args::Spec {
             bundle: Some(bundle.clone()),
+            file: None,
             rootless: false,
         };
         write(&args).unwrap();
