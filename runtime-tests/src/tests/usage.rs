@@ -539,7 +539,7 @@ fn completion_of_an_unknown_shell_is_refused(ctx: &Ctx) -> Outcome {
         ctx,
         &["completion", "tcsh"],
         1,
-        &["bash, zsh, fish", "tcsh"],
+        &["use bash, zsh or fish", "tcsh"],
     )?;
     refused.require(ctx, &["completion", ""], 1, &["bash", "shell"])?;
     refused.end(ctx)
