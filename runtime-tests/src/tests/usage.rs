@@ -535,12 +535,7 @@ fn completions_complete_verbs_and_flags(ctx: &Ctx) -> Outcome {
 
 fn completion_of_an_unknown_shell_is_refused(ctx: &Ctx) -> Outcome {
     let mut refused = Refused::default();
-    refused.require(
-        ctx,
-        &["completion", "tcsh"],
-        1,
-        &["use bash, zsh or fish", "tcsh"],
-    )?;
+    refused.require(ctx, &["completion", "tcsh"], 1, &["use bash, zsh or fish"])?;
     refused.require(ctx, &["completion", ""], 1, &["bash", "shell"])?;
     refused.end(ctx)
 }
