@@ -1,6 +1,6 @@
 //! Making a container's cgroup.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Mutex;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -27,7 +27,7 @@ pub struct Cgroup {
     tasks: Vec<ShortLived>,
     /// The directory of each of `tasks`.
     joined: Vec<usize>,
-    pub(super) v2: Option<OwnedFd>,
+    pub(super) v2: Option<ShortLived>,
     /// The systemd that is still to make its part.
     pub(super) systemd: Mutex<Option<Systemd>>,
 }
@@ -232,7 +232,7 @@ impl Cgroup {
                 self.tasks.push(tasks.into());
                 self.joined.push(index);
             }
-            Version::V2 => self.v2 = Some(open(path, OFlags::PATH | OFlags::DIRECTORY)?),
+            Version::V2 => self.v2 = Some(open(path, OFlags::PATH | OFlags::DIRECTORY)?.into()),
         }
         Ok(())
     }
