@@ -36,6 +36,7 @@ tests!("lifecycle":
     a_stale_pid_file_is_replaced,
     configs_of_every_minor_version_of_the_spec_run,
     another_file_than_config_json_is_read_if_it_is_named,
+    no_subreaper_is_taken_by_create,
 );
 
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
@@ -386,4 +387,11 @@ fn another_file_than_config_json_is_read_if_it_is_named(ctx: &Ctx) -> Outcome {
             .says(&[&format!("{name}: /ociVersion")])?;
     }
     ctx.nothing_left()
+}
+
+fn no_subreaper_is_taken_by_create(ctx: &Ctx) -> Outcome {
+    let c = Bundle::new(ctx)?
+        .args(&SLEEP)
+        .create_with(&["--no-subreaper"])?;
+    c.status_is("created")
 }

@@ -468,7 +468,9 @@ fn help_and_version_in_every_spelling(ctx: &Ctx) -> Outcome {
         }
     }
     let version = ctx.rt(&["--version"]).run()?.ok()?.stdout;
-    check_eq!(ctx.rt(&["-v"]).run()?.ok()?.stdout, version, "-v");
+    for short in ["-v", "-V"] {
+        check_eq!(ctx.rt(&[short]).run()?.ok()?.stdout, version, "{short}");
+    }
     let lines: Vec<&str> = version.lines().collect();
     check!(lines[0].starts_with("corten version "), "{version}");
     check!(lines.contains(&"spec: 1.3.0"), "{version}");

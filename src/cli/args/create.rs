@@ -62,6 +62,8 @@ pub(super) const DEFINITION: Definition = Definition {
         command
             .about("Create a container that waits for 'corten start'")
             .args(flags())
+            // crun takes it, and it means nothing there either.
+            .arg(flag::switch("no-subreaper", "Has no effect: create waits for nothing").hide(true))
             .arg(flag::id())
             .after_help("Example:\n  corten create --bundle /srv/web --pid-file /run/web.pid web")
     },

@@ -104,7 +104,7 @@ pub fn peel<'a>(global: &mut Global, argv: &'a [OsString]) -> Result<Peeled<'a>,
         };
         match name {
             b"help" | b"h" => return Ok(Peeled::Help),
-            b"version" | b"v" => return Ok(Peeled::Version),
+            b"version" | b"v" | b"V" => return Ok(Peeled::Version),
             _ => set(global, name, inline, &mut args)?,
         }
     }
