@@ -1,14 +1,16 @@
 //! The directories that CRIU reads and writes in. Images may come from anywhere, and CRIU
 //! opens them by name: what lies there is looked at before it does.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 
 use super::{CheckpointError, images_error};
+use crate::rootfs::calls::open_tree;
 use crate::rootfs::resolve;
 use crate::sys::Errno;
+use crate::sys::mount::{MountAttr, mount_setattr};
 
 /// The file in which runc, and Corten, note what the standard streams were.
 const DESCRIPTORS: &str = "descriptors.json";
@@ -82,6 +84,43 @@ impl Images {
         let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino));
         if identity(dir.as_fd()).map_err(failed)? != identity(self.fd()).map_err(failed)? {
             return Err(failed(Errno::STALE));
+        }
+        Ok(Images {
+            path: self.path.clone(),
+            dir,
+        })
+    }
+
+    /// The same directory, with the host's ids in it shown as those of a user namespace: CRIU
+    /// also opens images as the namespace's root. Above it lies what does in its file system,
+    /// for links to the checkpoints before.
+    ///
+    /// # Errors
+    /// `EINVAL`: its file system has no id-mapped mounts; those of open_tree(2),
+    /// mount_setattr(2), openat2(2).
+    pub fn mapped(&self, namespace: BorrowedFd<'_>) -> Result<Images, Errno> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let c_path = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes());
+        let invalid = |_| Errno::INVAL;
+        let path = std::fs::canonicalize(&self.path)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let mut top = path.as_path();
+        while !is_mount_root(top)? {
+            top = top.parent().ok_or(Errno::INVAL)?;
+        }
+        let tree = open_tree(&c_path(top).map_err(invalid)?, false)?;
+        let attr = MountAttr {
+            set: libc::MOUNT_ATTR_IDMAP,
+            userns_fd: namespace.as_raw_fd() as u64,
+            ..MountAttr::default()
+        };
+        mount_setattr(tree.as_fd(), false, &attr)?;
+        let below = path.strip_prefix(top).unwrap_or(Path::new(""));
+        let below = c_path(&Path::new("/").join(below)).map_err(invalid)?;
+        let dir = resolve::open(tree.as_fd(), &below, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino));
+        if identity(dir.as_fd())? != identity(self.fd())? {
+            return Err(Errno::STALE);
         }
         Ok(Images {
             path: self.path.clone(),
@@ -212,6 +251,11 @@ impl Images {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         Ok(text)
     }
+}
+
+fn is_mount_root(path: &Path) -> Result<bool, Errno> {
+    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE)?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn parse_descriptors(text: &[u8]) -> Result<Vec<Option<String>>, String> {

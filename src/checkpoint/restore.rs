@@ -26,9 +26,9 @@ use crate::launch::{self, LaunchError, Launched, Running};
 use crate::plan::cgroup::{CgroupPlan, Manager};
 use crate::plan::{self, Plan, seccomp};
 use crate::rootfs::calls::{READ_ONLY, set_attr};
-use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::process::{exit_now, setns};
+use crate::sys::{Errno, errno_text};
 
 /// CRIU's log.
 const LOG: &str = "restore.log";
@@ -277,8 +277,33 @@ impl Attempt<'_> {
         let pid = criu.pid.as_raw_nonzero().get();
         let images = self.images.inside(pid)?;
         let work = self.work.map(|work| work.inside(pid)).transpose()?;
-        let options = self.options(staging, joined, criu.pid, (&images, work.as_ref()))?;
+        let mapped = self.mapped_images();
+        let dirs = match &mapped {
+            // What criu writes keeps the host's ids.
+            Some(mapped) => (mapped, Some(work.as_ref().unwrap_or(&images))),
+            None => (&images, work.as_ref()),
+        };
+        let options = self.options(staging, joined, criu.pid, dirs)?;
         self.converse(criu, staging, &options)
+    }
+
+    /// The images for the root of the container's user namespace, if it has one: nobody but
+    /// the owner may read them, and that is another.
+    fn mapped_images(&self) -> Option<Images> {
+        let namespaces = &self.plan.namespaces;
+        if !namespaces.makes(NEWUSER) {
+            return None;
+        }
+        launch::user_namespace(&namespaces.uid_map, &namespaces.gid_map)
+            .and_then(|namespace| self.images.mapped(namespace.as_fd()))
+            .inspect_err(|errno| {
+                log::warn!(
+                    "the container's root has to be able to read {}: cannot map its ids: {}",
+                    self.images.path.display(),
+                    errno_text(errno.raw_os_error())
+                );
+            })
+            .ok()
     }
 
     /// criu is in the cgroup: what it restores is limited from the start.

@@ -53,7 +53,10 @@ fn namespace_flags() -> OFlags {
 
 /// Makes a user namespace by a process that ends at once: until it is reaped, all of it can
 /// still be reached in /proc, and nobody has to wait for it or could leave it behind.
-fn make(uids: &str, gids: &str) -> Result<OwnedFd> {
+///
+/// # Errors
+/// As [`Namespaces::get`].
+pub fn make(uids: &str, gids: &str) -> Result<OwnedFd> {
     match clone3(NEWUSER, None)? {
         Cloned::Child => exit_now(0),
         Cloned::Parent { pid, pidfd } => {

@@ -49,6 +49,7 @@ mod stub_data;
 mod talk;
 mod tty;
 
+pub use idmaps::make as user_namespace;
 pub use parent::launch;
 pub(crate) use parent::{cgroup_mounts, check_terminal, first_state, hide_callers_descriptors};
 pub(crate) use parent::{open_bundle, seccomp_error, seccomp_section, template};

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 tests!("checkpoint":
     criu_brings_a_container_back as Long,
     criu_leaves_a_container_running as Long,
+    criu_brings_a_user_namespace_back_under_another_id as Long,
     a_checkpointed_container_is_deleted,
     left_running_or_pre_dumped_it_stays,
     each_flag_of_checkpoint_reaches_criu,
@@ -247,6 +248,42 @@ fn criu_leaves_a_container_running(ctx: &Ctx) -> Outcome {
     c.status_is("running")?;
     let before = count(ctx);
     ctx.until("it counts on", || count(ctx) > before + 2)
+}
+
+fn criu_brings_a_user_namespace_back_under_another_id(ctx: &Ctx) -> Outcome {
+    need_criu(ctx)?;
+    let images = ctx.dir.join("images").display().to_string();
+    let mut b = counting(ctx)?.user_namespace();
+    for place in ["data", "safe"] {
+        std::fs::create_dir_all(b.rootfs().join(place))?;
+    }
+    std::fs::set_permissions(ctx.dir.join("data"), PermissionsExt::from_mode(0o777))?;
+    let other = format!("{}-other", b.id);
+    // Streams that are files CRIU opens again, as the namespace's root; it wants the same mode.
+    for id in [&b.id, &other] {
+        for stream in ["out", "err"] {
+            let file = ctx.dir.join(format!("{id}-output.{stream}"));
+            std::fs::write(&file, "")?;
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666))?;
+        }
+    }
+    let c = b.detach()?;
+    ctx.until("it counts", || count(ctx) > 2)?;
+    let line = "cat /proc/1/uid_map; cut -d' ' -f4-6 /proc/1/mountinfo | sort";
+    let had = c.exec_says(&[], line)?;
+    c.verb::<&str>(&["checkpoint", "--image-path", &images], &[])
+        .run()?
+        .ok()?;
+    let before = count(ctx);
+    b.id = other;
+    let c = b.launch("restore", &["--detach", "--image-path", &images])?;
+    c.status_is("running")?;
+    ctx.until("it counts on", || count(ctx) > before + 2)?;
+    check_eq!(c.exec_says(&[], line)?, had, "mappings and mounts");
+    let mode = std::fs::metadata(&images)?.permissions().mode() & 0o777;
+    check_eq!(mode, 0o700, "mode of the images' directory");
+    c.delete_force()?.ok()?;
+    ctx.nothing_left()
 }
 
 fn a_checkpointed_container_is_deleted(ctx: &Ctx) -> Outcome {
