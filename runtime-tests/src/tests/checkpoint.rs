@@ -207,7 +207,7 @@ fn count(ctx: &Ctx) -> u64 {
 fn criu_brings_a_container_back(ctx: &Ctx) -> Outcome {
     need_criu(ctx)?;
     let images = ctx.dir.join("images").display().to_string();
-    let b = counting(ctx)?;
+    let b = counting(ctx)?.set("/root/readonly", true);
     let c = b.detach()?;
     ctx.until("it counts", || count(ctx) > 2)?;
     c.verb::<&str>(&["checkpoint", "--image-path", &images], &[])
@@ -224,7 +224,7 @@ fn criu_brings_a_container_back(ctx: &Ctx) -> Outcome {
     ctx.until("it counts on", || count(ctx) > before + 2)?;
     let facts = c.exec_says(
         &[],
-        "echo x > /safe/x; cat /proc/kcore | wc -c; ls -A /safe",
+        "echo x > /safe/x; echo x > /x; cat /proc/kcore | wc -c; ls -A /safe; [ ! -e /x ] || ls /x",
     )?;
     check_eq!(
         facts,
