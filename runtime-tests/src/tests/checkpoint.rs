@@ -174,6 +174,9 @@ fn restorable(ctx: &Ctx) -> Outcome<Bundle<'_>> {
 
 /// Skips where criu is not there or does not get along with the kernel.
 fn need_criu(ctx: &Ctx) -> Outcome {
+    if crate::facts::kernel()? < (5, 13) {
+        return skip("before Linux 5.13 CRIU cannot dump programs with rseq, as glibc's are");
+    }
     match ctx.host(&["criu", "check"]).run() {
         Ok(output) if output.code == 0 => Ok(()),
         Ok(output) => {
@@ -439,6 +442,9 @@ fn each_flag_of_restore_reaches_criu(ctx: &Ctx) -> Outcome {
 }
 
 fn binds_have_names_that_are_no_paths(ctx: &Ctx) -> Outcome {
+    if crate::facts::kernel()? < (5, 12) {
+        return skip("a restored bind with flags needs mount_setattr of Linux 5.12");
+    }
     let b = counting(ctx)?.capabilities(&CAPS);
     let c = b.detach()?;
     let fake = Fake::new(ctx, "")?;

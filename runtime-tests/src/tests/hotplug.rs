@@ -3,7 +3,7 @@
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
-use crate::outcome::{Because, Outcome};
+use crate::outcome::{Because, Outcome, skip};
 use crate::user;
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
@@ -240,6 +240,9 @@ fn a_user_namespace_gets_binds(ctx: &Ctx) -> Outcome {
 }
 
 fn an_id_mapped_bind_shows_other_ids(ctx: &Ctx) -> Outcome {
+    if crate::facts::kernel()? < (5, 12) {
+        return skip("id-mapped mounts came with Linux 5.12");
+    }
     let dir = source(ctx)?;
     let c = sleeping(ctx)?.detach()?;
     let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
@@ -288,6 +291,9 @@ fn created_and_paused_containers_take_mounts(ctx: &Ctx) -> Outcome {
 }
 
 fn a_remount_changes_flags(ctx: &Ctx) -> Outcome {
+    if crate::facts::kernel()? < (5, 12) {
+        return skip("a remount by `mounts add` needs mount_setattr of Linux 5.12");
+    }
     let c = sleeping(ctx)?.detach()?;
     let dir = source(ctx)?;
     add(ctx, &c, &[bind(&dir, "/data", &[])])?;

@@ -17,6 +17,7 @@ tests!("update":
     memory_alone_leaves_the_sum_with_swap_as_it_was_asked_for_on_v2,
     cpu_time_is_limited_anew_on_v1,
     cpu_time_is_limited_anew_on_v2,
+    cpu_burst_and_idle_are_set_anew_on_v2,
     an_idle_container_has_no_shares_on_v1,
     real_time_limits_are_set_on_v1 as Serial,
     cpusets_are_narrowed_and_widened_on_v1,
@@ -288,6 +289,16 @@ fn cpu_time_is_limited_anew_on_v2(ctx: &Ctx) -> Outcome {
         ("--cpu-quota 50000", &[("cpu.max", "50000 100000")]),
         ("--cpu-period 200000", &[("cpu.max", "50000 200000")]),
         ("--cpu-quota 70000", &[("cpu.max", "70000 200000")]),
+    ];
+    steps_v2(ctx, "cpu", steps)
+}
+
+fn cpu_burst_and_idle_are_set_anew_on_v2(ctx: &Ctx) -> Outcome {
+    if crate::facts::kernel()? < (5, 15) {
+        return skip("cpu.max.burst came with Linux 5.14, cpu.idle with 5.15");
+    }
+    let steps: &[(&str, &[(&str, &str)])] = &[
+        ("--cpu-quota 70000", &[("cpu.max", "70000 100000")]),
         ("--cpu-burst 10000", &[("cpu.max.burst", "10000")]),
         (
             "--cpu-quota 5000 --cpu-period 10000 --cpu-burst 1000",
