@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::mount::UnmountFlags;
 
+use crate::sys::Errno;
 use crate::sys::mount::move_here_to_root;
 use crate::sys::stub::{At, Failure, Stage};
 
@@ -30,7 +31,11 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<(), Failure> {
 /// The system call that failed.
 pub fn move_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::fchdir(root).at(Stage::Pivot)?;
-    move_here_to_root().at(Stage::Pivot)?;
+    match move_here_to_root() {
+        // It lies over `/` already (in a user namespace the tree is attached there).
+        Err(Errno::LOOP) => {}
+        result => result.at(Stage::Pivot)?,
+    }
     rustix::process::chroot(c".").at(Stage::Pivot)?;
     rustix::process::chdir(c"/").at(Stage::Pivot)
 }

@@ -19,6 +19,7 @@ tests!("rootfs":
     absent_masked_and_read_only_paths_are_ignored,
     the_host_root_is_gone,
     no_pivot_is_accepted,
+    no_pivot_works_in_a_user_namespace,
 );
 
 fn rootfs_propagation_is_set(ctx: &Ctx) -> Outcome {
@@ -234,6 +235,15 @@ fn the_host_root_is_gone(ctx: &Ctx) -> Outcome {
         .count();
     check_eq!(same, 1, "mounts of the host's file system");
     Ok(())
+}
+
+fn no_pivot_works_in_a_user_namespace(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?
+        .user_namespace()
+        .shell("ls /bin/probe; ls -d /proc/1/root/bin/probe; ls /../bin/probe");
+    let told = b.verb("run", &["--no-pivot"])?.run()?.ok()?.stdout;
+    check_eq!(told.lines().count(), 3, "lines of {told}");
+    ctx.nothing_left()
 }
 
 fn no_pivot_is_accepted(ctx: &Ctx) -> Outcome {
