@@ -207,6 +207,9 @@ impl Attempt<'_> {
         cgroupfs: Cgroupfs,
         cgroup_plan: &CgroupPlan,
     ) -> Result<Running, CheckpointError> {
+        // The init is recorded while criu still works on it: who saw it run would use it.
+        self.entry.begin()?;
+        self.state.run = false;
         // Intent on disk before the first effect outside the state directory.
         self.entry.write_state(&self.state)?;
         let socket = self.request.launch.console_socket.as_deref();
@@ -540,6 +543,7 @@ impl Attempt<'_> {
             launch::write_pid_file(path, number)?;
             self.pid_file = true;
         }
+        self.entry.complete()?;
         match self.init.take() {
             Some((pid, pidfd)) => Ok(Running {
                 pid,

@@ -9,7 +9,9 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, accessat};
+use rustix::fs::{
+    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, accessat, mknodat,
+};
 
 use super::id::Id;
 use super::state::State;
@@ -21,6 +23,8 @@ use crate::sys::{Errno, errno_text};
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
 /// Its name until the container is created.
 pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+/// The same name, where it only says that the launch is not complete.
+const INCOMPLETE: &str = "exec.fifo.new";
 /// The directory of the notify socket, which the container sees.
 pub const NOTIFY: &std::ffi::CStr = c"notify";
 /// The record's name.
@@ -319,6 +323,25 @@ impl Entry {
     /// known once its init is recorded.
     pub fn is_incomplete(&self, state: &State) -> bool {
         state.pid == 0 || accessat(&self.dir, NEW_FIFO, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Marks a launch that does not make the fifo itself as incomplete: the container is
+    /// `creating`, also with an init, until [`Entry::complete`].
+    ///
+    /// # Errors
+    /// The mark cannot be made.
+    pub fn begin(&self) -> Result<(), StoreError> {
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(&self.dir, INCOMPLETE, FileType::Fifo, mode, 0).map_err(self.io("make", INCOMPLETE))
+    }
+
+    /// Takes the mark away: the container runs.
+    ///
+    /// # Errors
+    /// The mark cannot be removed.
+    pub fn complete(&self) -> Result<(), StoreError> {
+        rustix::fs::unlinkat(&self.dir, INCOMPLETE, AtFlags::empty())
+            .map_err(self.io("remove", INCOMPLETE))
     }
 
     /// Brings network devices back that an incomplete launch has moved, and lets their

@@ -24,6 +24,7 @@ tests!("checkpoint":
     only_running_containers_are_checkpointed,
     a_restored_container_runs_and_can_be_deleted,
     a_foreground_restore_waits_and_deletes,
+    it_is_creating_until_criu_is_done,
     hooks_of_creation_run_at_restore,
     the_pid_file_names_the_restored_init,
     restore_wants_an_id_that_is_free,
@@ -524,6 +525,32 @@ fn a_foreground_restore_waits_and_deletes(ctx: &Ctx) -> Outcome {
     let fake = Fake::new(ctx, "")?;
     let mut running = fake.restore(&b, &[])?.spawn()?;
     let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
+    c.wait_status("running")?;
+    c.kill("KILL")?;
+    check_eq!(running.wait()?, 137, "exit code");
+    ctx.nothing_left()
+}
+
+/// The init is recorded in the middle of a restore. Guards against an engine that sees it run,
+/// kills it, and gets criu's failure for its exit code.
+fn it_is_creating_until_criu_is_done(ctx: &Ctx) -> Outcome {
+    let b = restorable(ctx)?;
+    let fake = Fake::new(ctx, "wait")?;
+    let go = fake.dir.join("go");
+    ctx.host(&["mkfifo", &go.display().to_string()])
+        .run()?
+        .ok()?;
+    let mut running = fake.restore(&b, &[])?.spawn()?;
+    // It opens when criu has named the init, and waits.
+    let go = std::fs::File::options().write(true).open(&go)?;
+    let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
+    check_eq!(c.status()?, "creating", "status while criu is at work");
+    check!(c.pid()? > 0, "the init is not recorded");
+    c.exec(&[], &["probe", "true"])
+        .run()?
+        .refused_with(255)?
+        .says(&["being created"])?;
+    drop(go);
     c.wait_status("running")?;
     c.kill("KILL")?;
     check_eq!(running.wait()?, 137, "exit code");

@@ -207,6 +207,10 @@ impl Fake {
             if !self.stage(stage, named.unwrap_or(init))? {
                 return Err(io::Error::other(stage));
             }
+            if stage == "post-restore" && self.has("wait") {
+                // Until the test lets go of the fifo.
+                std::fs::read(format!("{}/go", self.dir))?;
+            }
         }
         let mut restored = Vec::new();
         put_number(&mut restored, 1, init as u64);
