@@ -75,6 +75,12 @@ pub fn signal(pid: i32, signal: Signal) {
     }
 }
 
+/// Whether a process sleeps in poll(2): a verb that waits for events has set up all its watches
+/// then.
+pub fn polls(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|at| at.contains("poll"))
+}
+
 /// Kills all that descends from this process until nothing is left or `limit` has passed.
 pub fn kill_descendants(limit: Duration) {
     let me = rustix::process::getpid().as_raw_nonzero().get();

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
 
@@ -207,9 +207,7 @@ impl Attempt<'_> {
         cgroupfs: Cgroupfs,
         cgroup_plan: &CgroupPlan,
     ) -> Result<Running, CheckpointError> {
-        // The init is recorded while criu still works on it: who saw it run would use it.
-        self.entry.begin()?;
-        self.state.run = false;
+        self.entry.begin(FileType::RegularFile)?;
         // Intent on disk before the first effect outside the state directory.
         self.entry.write_state(&self.state)?;
         let socket = self.request.launch.console_socket.as_deref();

@@ -51,10 +51,6 @@ pub struct State {
     /// How its init ended, if somebody saw it: the exit code, 128 and the signal's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_status: Option<i32>,
-    /// Whether it was made by `run`, which knows no wait for `start` (`restore` has a mark of
-    /// its own instead: [`super::Entry::begin`]).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub run: bool,
     /// Network devices that are moved in, as they were on the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub net_devices: Vec<network::Device>,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use serde::Serialize;
 
 use super::state::State;
@@ -67,7 +67,7 @@ pub fn read(
             Ok((state, status))
         }
         // Neither fifo was there: perhaps it got its last name between the two looks.
-        Status::Running | Status::Paused if !state.run && exists(entry.dir(), FIFO) => {
+        Status::Running | Status::Paused if exists(entry.dir(), FIFO) => {
             let status = of(&state, entry.dir());
             Ok((state, status))
         }
@@ -89,22 +89,41 @@ pub fn of(state: &State, dir: BorrowedFd<'_>) -> Status {
     if !is_alive(state) {
         return Status::Stopped;
     }
-    if !state.run {
-        if exists(dir, FIFO) {
-            return if state.cgroup.frozen() {
-                Status::Paused
-            } else {
-                Status::Created
-            };
-        }
-        if exists(dir, NEW_FIFO) {
-            return Status::Creating;
-        }
+    if exists(dir, FIFO) {
+        return if state.cgroup.frozen() {
+            Status::Paused
+        } else {
+            Status::Created
+        };
+    }
+    if exists(dir, NEW_FIFO) && !is_run_and_executes(state, dir) {
+        return Status::Creating;
     }
     if state.cgroup.frozen() {
         Status::Paused
     } else {
         Status::Running
+    }
+}
+
+/// Of a launch that is marked as incomplete: whether it is one by `run` whose program runs
+/// already, though the runtime has not taken the mark away. The program may have told somebody.
+/// What may not be looked at has not come that far.
+fn is_run_and_executes(state: &State, dir: BorrowedFd<'_>) -> bool {
+    let mark = rustix::fs::statat(dir, NEW_FIFO, AtFlags::SYMLINK_NOFOLLOW);
+    // `restore` has another mark: what it brings back is its program from the start.
+    if !mark.is_ok_and(|mark| FileType::from_raw_mode(mark.st_mode) == FileType::Fifo) {
+        return false;
+    }
+    let exe = |pid| rustix::fs::statat(CWD, format!("/proc/{pid}/exe"), AtFlags::empty());
+    let name = rustix::fs::readlinkat(CWD, format!("/proc/{}/exe", state.pid), Vec::new());
+    // First the runtime's copy, then the stub.
+    match (name, exe(state.pid), exe(state.creator)) {
+        (Ok(name), Ok(init), Ok(creator)) => {
+            (init.st_dev, init.st_ino) != (creator.st_dev, creator.st_ino)
+                && !name.to_bytes().starts_with(b"/memfd:corten")
+        }
+        _ => false,
     }
 }
 

@@ -319,20 +319,23 @@ impl Entry {
         Ok(())
     }
 
-    /// Whether the launch of the container has not come to its end. Of `run` that is not
-    /// known once its init is recorded.
+    /// Whether the launch of the container has not come to its end.
     pub fn is_incomplete(&self, state: &State) -> bool {
         state.pid == 0 || accessat(&self.dir, NEW_FIFO, Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
-    /// Marks a launch that does not make the fifo itself as incomplete: the container is
-    /// `creating`, also with an init, until [`Entry::complete`].
+    /// Marks a launch that makes no fifo (`run`, `restore`) as incomplete: the container is
+    /// `creating`, also with an init, until [`Entry::complete`]. Who took it for running could
+    /// enter namespaces whose root is the host's still.
+    ///
+    /// A fifo stands for a program that runs once the init executes it, a file for one that is
+    /// brought back.
     ///
     /// # Errors
     /// The mark cannot be made.
-    pub fn begin(&self) -> Result<(), StoreError> {
+    pub fn begin(&self, mark: FileType) -> Result<(), StoreError> {
         let mode = Mode::from_raw_mode(0o600);
-        mknodat(&self.dir, INCOMPLETE, FileType::Fifo, mode, 0).map_err(self.io("make", INCOMPLETE))
+        mknodat(&self.dir, INCOMPLETE, mark, mode, 0).map_err(self.io("make", INCOMPLETE))
     }
 
     /// Takes the mark away: the container runs.
@@ -350,8 +353,7 @@ impl Entry {
         if state.net_devices.is_empty() {
             return;
         }
-        // What `run` has completed holds no namespace any more.
-        if state.run || self.is_incomplete(state) {
+        if self.is_incomplete(state) {
             network::restore(self.dir(), &state.net_devices);
         }
         self.release_devices(state);

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::{self, Init};
@@ -81,12 +81,13 @@ impl Attempt<'_> {
         };
         if self.notifies {
             notify::make_dir(&self.entry)?;
-            if self.state.run {
+            if self.runs_at_once() {
                 // Before the program can say anything. What is created gets it from `start`.
                 self.proxy = Proxy::new(&self.entry)?;
             }
         }
-        let fifo = if self.state.run {
+        let fifo = if self.runs_at_once() {
+            self.entry.begin(FileType::Fifo)?;
             None
         } else {
             Some(self.make_fifo()?)
@@ -146,12 +147,14 @@ impl Attempt<'_> {
             let (_, pidfd) = self.child()?;
             send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
         }
-        if !self.state.run {
+        if self.runs_at_once() {
+            self.entry.complete()?;
+        } else {
             rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
                 .doing("rename the exec fifo of", &self.request.id)?;
         }
         self.entry.release_devices(&self.state);
-        if !self.state.run {
+        if !self.runs_at_once() {
             // The runtime ends now.
             drop(ShortLived::from(channel));
         }
@@ -162,14 +165,8 @@ impl Attempt<'_> {
     /// and the runtime ever open it by its path.
     fn make_fifo(&self) -> Result<ShortLived, LaunchError> {
         let mode = Mode::from_raw_mode(0o600);
-        rustix::fs::mknodat(
-            self.entry.dir(),
-            NEW_FIFO,
-            rustix::fs::FileType::Fifo,
-            mode,
-            0,
-        )
-        .doing("make the exec fifo of", &self.request.id)?;
+        rustix::fs::mknodat(self.entry.dir(), NEW_FIFO, FileType::Fifo, mode, 0)
+            .doing("make the exec fifo of", &self.request.id)?;
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat(self.entry.dir(), NEW_FIFO, flags, Mode::empty())
             .map(ShortLived::from)
@@ -332,6 +329,11 @@ impl Attempt<'_> {
         .any(|hooks| !hooks.is_empty())
     }
 
+    /// `run`: there is no wait for `start`.
+    pub(super) fn runs_at_once(&self) -> bool {
+        self.request.mode != super::Mode::Create
+    }
+
     fn state_around_pid(&self, status: Status) -> (String, String) {
         self.state.for_hooks_around_pid(status)
     }
@@ -348,7 +350,7 @@ impl Attempt<'_> {
             self.state_around_pid(Status::Created)
         };
         let extras = stub_data::Extras {
-            wait: !self.state.run,
+            wait: !self.runs_at_once(),
             ignored_signals: self.ignored_signals,
             keep_groups: self.groups_denied,
             joins_user: self.plan.namespaces.joins(NEWUSER),

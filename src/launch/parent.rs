@@ -360,7 +360,6 @@ pub(crate) fn first_state(
         memory_swap: memory_swap(spec),
         own_pid_namespace: plan.namespaces.makes(NEWPID),
         exit_status: None,
-        run: request.mode != LaunchMode::Create,
         net_devices: Vec::new(),
         rdt: None,
         poststart: hook_records(&spec.hooks.poststart),

@@ -143,7 +143,7 @@ impl Attempt<'_> {
 
     /// The channel's end: for `run` the program's execve closed it, else the init died.
     fn channel_closed(&self, console: Option<OwnedFd>) -> Result<Option<OwnedFd>, LaunchError> {
-        if self.state.run {
+        if self.runs_at_once() {
             return Ok(console);
         }
         let (_, pidfd) = self.child()?;

@@ -354,7 +354,9 @@ fn it_ends_with_the_container(ctx: &Ctx) -> Outcome {
     for interval in ["1h", "1h30m", "2562047h"] {
         all.push(follow(&c, interval)?);
     }
-    std::thread::sleep(Duration::from_millis(200));
+    for events in &all {
+        events.ready(ctx)?;
+    }
     c.kill("KILL")?;
     c.wait_pid(pid)?;
     for events in all {

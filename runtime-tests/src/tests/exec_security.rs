@@ -1,10 +1,13 @@
 //! Holes that `exec` of runtimes had.
 
 use crate::bundle::{Bundle, DOCKER_CAPS};
+use crate::container::Container;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome};
-use crate::{check, check_eq, tests};
-use serde_json::Value;
+use crate::{check, check_eq, procs, tests};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 
 tests!("exec_security":
     cve_2016_9962_neighbours_see_neither_the_runtime_nor_its_descriptors as Long,
@@ -14,6 +17,8 @@ tests!("exec_security":
     a_terminal_behind_a_link_is_refused,
     a_passwd_that_is_a_fifo_does_not_hang,
     the_session_keyring_is_the_containers,
+    nobody_enters_before_the_root_is_the_containers,
+    a_program_that_runs_is_entered_before_run_says_so,
 );
 
 /// A process with CAP_SYS_PTRACE looks at all it can while others enter (CVE-2016-9962,
@@ -178,4 +183,67 @@ fn the_session_keyring_is_the_containers(ctx: &Ctx) -> Outcome {
         "it is the caller's"
     );
     Ok(())
+}
+
+/// `run` has recorded its init while hooks run, whose root is the host's still: `exec` and
+/// `mounts` would work there. Seen to fail without the mark of `run`: `status: found "running"`.
+fn nobody_enters_before_the_root_is_the_containers(ctx: &Ctx) -> Outcome {
+    for kind in ["createRuntime", "createContainer", "startContainer"] {
+        let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
+        let fifo = match kind {
+            "startContainer" => b.rootfs().join("go"),
+            _ => ctx.dir.join("go").with_extension(kind),
+        };
+        ctx.host(&["mkfifo", &fifo.display().to_string()])
+            .run()?
+            .ok()?;
+        let path = match kind {
+            "startContainer" => "/go".to_string(),
+            _ => fifo.display().to_string(),
+        };
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", format!("read x <{path}")]});
+        let b = b.push(&format!("/hooks/{kind}"), hook);
+        let mut running = b.verb::<&str>("run", &[])?.spawn()?;
+        // It opens when the hook waits.
+        let mut go = std::fs::File::options().write(true).open(&fifo)?;
+        let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
+        check_eq!(c.status()?, "creating", "status");
+        let refused = c.exec(&[], &["/bin/true"]).run()?.refused_with(255)?;
+        refused.says(&["being created"])?;
+        let mounts = ctx.dir.join("mounts");
+        std::fs::write(&mounts, r#"[{"destination": "/tmp", "type": "tmpfs"}]"#)?;
+        let mounts = mounts.display().to_string();
+        let refused = ctx
+            .rt(&["mounts", "add", &b.id, &mounts])
+            .run()?
+            .refused()?;
+        refused.says(&["being created"])?;
+        go.write_all(b"\n")?;
+        c.wait_status("running")?;
+        c.exec(&[], &["/bin/true"]).run()?.ok()?;
+        c.kill("KILL")?;
+        check_eq!(running.wait()?, 137, "exit code");
+    }
+    ctx.nothing_left()
+}
+
+/// Who hears from the program may enter: that `run` itself comes to know of it a moment later
+/// is nobody's business. Seen to fail without the look at the program: `found "creating"`.
+fn a_program_that_runs_is_entered_before_run_says_so(ctx: &Ctx) -> Outcome {
+    for _ in 0..20 {
+        let b = Bundle::new(ctx)?.shell("echo up; exec sleep 1000");
+        let mut running = b.verb::<&str>("run", &[])?.spawn()?;
+        let mut out = BufReader::new(running.child.stdout.take().because("stdout")?);
+        let mut line = String::new();
+        out.read_line(&mut line)?;
+        procs::signal(running.pid(), Signal::STOP);
+        check_eq!(line.trim(), "up", "line");
+        let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
+        check_eq!(c.status()?, "running", "status");
+        c.exec(&[], &["/bin/true"]).run()?.ok()?;
+        procs::signal(running.pid(), Signal::CONT);
+        c.kill("KILL")?;
+        check_eq!(running.wait()?, 137, "exit code");
+    }
+    ctx.nothing_left()
 }

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::process::Stdio;
-use std::time::Duration;
 
 tests!("wait":
     it_returns_and_prints_the_exit_code,
@@ -42,14 +41,16 @@ fn go(c: &Container) -> Outcome {
     Ok(())
 }
 
-/// Starts `wait` with these arguments, and gives it time to begin.
+/// Starts `wait` with these arguments; it waits then.
 fn wait(ctx: &Ctx, args: &[&str]) -> Outcome<Running> {
     let mut all = vec!["wait"];
     all.extend(args);
     let mut running = ctx
         .rt(&all)
         .spawn_with(Stdio::null(), Stdio::piped(), Stdio::piped())?;
-    std::thread::sleep(Duration::from_millis(100));
+    ctx.until("it waits", || {
+        procs::polls(running.pid()) || !matches!(running.child.try_wait(), Ok(None))
+    })?;
     check!(running.child.try_wait()?.is_none(), "wait did not wait");
     Ok(running)
 }
