@@ -4,6 +4,7 @@
 use crate::command::{Cmd, Output};
 use crate::container::Container;
 use crate::context::Ctx;
+use crate::driver::{Driver, mapping};
 use crate::facts::Facts;
 use crate::outcome::{Because, Outcome};
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ pub const DOCKER_CAPS: &[&str] = &[
     "CAP_AUDIT_WRITE",
 ];
 
-fn base_config(id: &str, cgroup: &str) -> Value {
+fn base_config(id: &str, cgroup: Value) -> Value {
     json!({
         "ociVersion": "1.0.2",
         "hostname": id,
@@ -83,13 +84,33 @@ impl<'a> Bundle<'a> {
         let dir = ctx.dir.join(format!("b{number}"));
         crate::rootfs::make(&ctx.base, &dir.join("rootfs"))?;
         let id = format!("c{number}");
-        let config = base_config(&id, &format!("{}/{id}", ctx.prefix));
-        Ok(Bundle {
+        let config = base_config(&id, ctx.cgroups_path(&id));
+        let bundle = Bundle {
             ctx,
             dir,
             id,
             config,
-        })
+        };
+        match ctx.driver {
+            Driver { user: None, .. } => Ok(bundle),
+            Driver {
+                user: Some(id),
+                systemd: true,
+            } => bundle.of_user(id),
+            Driver {
+                user: Some(id),
+                systemd: false,
+            } => bundle.remove("/linux/cgroupsPath").of_user(id),
+        }
+    }
+
+    /// A user cannot do without a user namespace.
+    fn of_user(self, id: u32) -> Outcome<Bundle<'a>> {
+        let etc = self.ctx.user_files();
+        Ok(self
+            .namespace("user", None)
+            .set("/linux/uidMappings", mapping(id, "subuid", &etc)?)
+            .set("/linux/gidMappings", mapping(id, "subgid", &etc)?))
     }
 
     /// Where the rootfs is on the host.
@@ -176,8 +197,12 @@ impl<'a> Bundle<'a> {
         self
     }
 
-    /// Adds a user namespace where container ids 0..65535 are host ids 100000 and up.
+    /// Adds a user namespace where container ids 0..65535 are host ids 100000 and up; that of
+    /// a user stays as it is.
     pub fn user_namespace(self) -> Bundle<'a> {
+        if self.ctx.driver.user.is_some() {
+            return self;
+        }
         let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
         self.namespace("user", None)
             .set("/linux/uidMappings", map.clone())
@@ -217,6 +242,10 @@ impl<'a> Bundle<'a> {
 
     /// Writes config.json.
     pub fn write(&self) -> Outcome {
+        self.ctx.driver.can_run(&self.config)?;
+        if let Some(id) = self.ctx.driver.user {
+            crate::user::own(&self.dir, id)?;
+        }
         let path = self.dir.join("config.json");
         let text = serde_json::to_vec_pretty(&self.config)?;
         std::fs::write(&path, text).because(path.display())

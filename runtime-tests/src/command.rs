@@ -59,6 +59,9 @@ impl<'a> Cmd<'a> {
             "--root".to_string(),
             ctx.state_root().to_string_lossy().into(),
         ];
+        if ctx.driver.systemd {
+            cmd.globals.push("--cgroup-manager=systemd".to_string());
+        }
         cmd.args = strings(args);
         let mut launch = Vec::new();
         if ctx.pure_v2.load(Ordering::Relaxed) {
@@ -75,6 +78,9 @@ impl<'a> Cmd<'a> {
             // Where the user can reach it.
             cmd.program = crate::user::runtime(ctx).to_string_lossy().into();
             launch.extend(as_user.iter().cloned());
+            if let Some(id) = ctx.driver.user {
+                cmd = cmd.env("XDG_RUNTIME_DIR", &format!("/run/user/{id}"));
+            }
         }
         if !launch.is_empty() {
             cmd.wrapper = vec![ctx.probe.to_string_lossy().into(), "as".to_string()];
@@ -164,10 +170,16 @@ impl<'a> Cmd<'a> {
             .take()
             .unwrap_or_else(|| self.ctx.dir.join(format!("cmd{}", self.ctx.next())));
         let (out, err) = (base.with_extension("out"), base.with_extension("err"));
+        let create = |path: &PathBuf| {
+            let file = File::create(path)?;
+            // As a user's shell would have made it.
+            std::os::unix::fs::fchown(&file, self.ctx.driver.user, self.ctx.driver.user)?;
+            Ok::<_, std::io::Error>(file)
+        };
         command
             .stdin(self.stdin.take().unwrap_or_else(Stdio::null))
-            .stdout(File::create(&out)?)
-            .stderr(File::create(&err)?);
+            .stdout(create(&out)?)
+            .stderr(create(&err)?);
         let place = self.ctx.note(format!("$ {line}"));
         let begin = Instant::now();
         let mut child = command.spawn().because(&line)?;

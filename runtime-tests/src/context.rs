@@ -3,6 +3,8 @@
 
 use crate::cgroups::{self, Hierarchy};
 use crate::command::Cmd;
+use crate::driver::Driver;
+use crate::options::Options;
 use crate::outcome::{Outcome, fail, skip};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -19,8 +21,11 @@ pub struct Ctx {
     pub dir: PathBuf,
     /// The rootfs of this run that bundles take their files from.
     pub base: PathBuf,
-    /// The cgroup above all containers of the test, such as `/corten-tests.4711/3`.
+    /// The cgroup above all containers of the test, such as `/corten-tests.4711/3`;
+    /// [`Ctx::cgroup`] and [`Ctx::cgroups_path`] name those in it.
     pub prefix: String,
+    /// Who runs the runtime, and who makes the cgroups.
+    pub driver: Driver,
     /// The hierarchies of the machine.
     pub hierarchies: Vec<Hierarchy>,
     /// Whether the runtime is started where `/sys/fs/cgroup` is a bare cgroup2.
@@ -37,15 +42,16 @@ pub struct Ctx {
 
 impl Ctx {
     /// Surroundings in `run_dir/index`, which is made here.
-    pub fn new(runtime: PathBuf, run_dir: &Path, index: usize) -> Outcome<Ctx> {
+    pub fn new(options: &Options, run_dir: &Path, index: usize) -> Outcome<Ctx> {
         let dir = run_dir.join(index.to_string());
         std::fs::create_dir_all(dir.join("state"))?;
-        Ok(Ctx {
-            runtime,
+        let ctx = Ctx {
+            runtime: options.runtime.clone(),
             probe: crate::rootfs::find_probe()?,
             dir,
             base: run_dir.join("base"),
-            prefix: format!("{}/{index}", cgroups::run_prefix(run_dir)),
+            prefix: options.driver.test_cgroup(run_dir, index),
+            driver: options.driver.clone(),
             hierarchies: cgroups::hierarchies(),
             pure_v2: AtomicBool::new(false),
             as_user: Mutex::new(Vec::new()),
@@ -54,7 +60,12 @@ impl Ctx {
             log: Mutex::new(Vec::new()),
             created: Mutex::new(Vec::new()),
             scenery: Mutex::new(Vec::new()),
-        })
+        };
+        if let Some(id) = ctx.driver.user {
+            ctx.become_user(id, true)?;
+            std::os::unix::fs::chown(&ctx.dir, Some(id), Some(id))?;
+        }
+        Ok(ctx)
     }
 
     /// The directory given to the runtime as `--root`.
@@ -75,6 +86,14 @@ impl Ctx {
     /// A program of the host.
     pub fn host<S: AsRef<str>>(&self, argv: &[S]) -> Cmd<'_> {
         Cmd::host(self, argv)
+    }
+
+    /// Skips unless the runtime is driven as usual: by root, with cgroupfs.
+    pub fn usual_driver(&self) -> Outcome {
+        match (self.driver.systemd, self.driver.user) {
+            (false, None) => Ok(()),
+            _ => skip("is for root and cgroupfs"),
+        }
     }
 
     /// From now on the runtime sees pure cgroup v2; skips where the kernel has none.
@@ -114,10 +133,23 @@ impl Ctx {
         ))
     }
 
-    /// Where the cgroup `prefix/name` is in a hierarchy.
+    /// The cgroup of this name in the test's, as /proc/PID/cgroup has it.
+    pub fn cgroup(&self, name: &str) -> String {
+        self.driver.cgroup(&self.prefix, name)
+    }
+
+    /// What `linux.cgroupsPath` has to be for that.
+    pub fn cgroups_path(&self, name: &str) -> serde_json::Value {
+        self.driver.cgroups_path(&self.prefix, name)
+    }
+
+    /// Where it is in a hierarchy; the test's own without a name.
     pub fn cgroup_dir(&self, hierarchy: &Hierarchy, name: &str) -> PathBuf {
-        let dir = hierarchy.mount.join(self.prefix.trim_start_matches('/'));
-        if name.is_empty() { dir } else { dir.join(name) }
+        let cgroup = match name {
+            "" => self.prefix.clone(),
+            name => self.cgroup(name),
+        };
+        hierarchy.mount.join(cgroup.trim_start_matches('/'))
     }
 
     /// Adds lines to the record; returns their place, for `amend`.

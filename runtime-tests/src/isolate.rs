@@ -27,7 +27,7 @@ pub fn run_one(options: &Options, one: &One) -> Outcome {
     // A session of its own already when started as a group leader: no error that matters.
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let ctx = Arc::new(Ctx::new(options.runtime.clone(), &one.run_dir, one.index)?);
+    let ctx = Arc::new(Ctx::new(options, &one.run_dir, one.index)?);
     let (sender, receiver) = channel();
     let inner = Arc::clone(&ctx);
     let run = test.run;

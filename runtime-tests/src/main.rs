@@ -12,6 +12,7 @@ mod cgroups;
 mod command;
 mod container;
 mod context;
+mod driver;
 mod facts;
 mod fake_systemd;
 mod isolate;

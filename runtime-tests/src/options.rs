@@ -1,11 +1,13 @@
 //! The command line of the harness.
 
+use crate::driver::Driver;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Shown after a usage error.
 pub const USAGE: &str = "usage: runtime-tests --runtime PATH [--jobs N] [--timeout SECS] \
-[--list] [--json FILE] [FILTER...]";
+[--list] [--json FILE] \
+[--cgroup-manager cgroupfs|systemd] [--as-user] [FILTER...]";
 
 /// What this process is asked to be.
 pub enum Mode {
@@ -37,6 +39,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Where a machine-readable report goes.
     pub json: Option<PathBuf>,
+    /// Who runs the runtime, and who makes the cgroups.
+    pub driver: Driver,
     /// Substrings; a test runs when its name holds any of them.
     pub filters: Vec<String>,
     /// What to be.
@@ -53,9 +57,11 @@ impl Options {
             jobs: cpus * 2,
             timeout: Duration::from_secs(30),
             json: None,
+            driver: Driver::default(),
             filters: Vec::new(),
             mode: Mode::All,
         };
+        let (mut systemd, mut as_user) = (false, false);
         let (mut one, mut run_dir, mut index) = (None, PathBuf::new(), 0);
         while let Some(arg) = args.next() {
             let (key, inline) = match arg.split_once('=') {
@@ -77,6 +83,14 @@ impl Options {
                     options.timeout = Duration::from_secs(number(&key, &value()?)? as u64)
                 }
                 "--json" => options.json = Some(PathBuf::from(value()?)),
+                "--cgroup-manager" => {
+                    systemd = match value()?.as_str() {
+                        "systemd" => true,
+                        "cgroupfs" => false,
+                        other => return Err(format!("--cgroup-manager: no `{other}`")),
+                    }
+                }
+                "--as-user" => as_user = true,
                 "--list" => options.mode = Mode::List,
                 "--exec-one" => one = Some(value()?),
                 "--run-dir" => run_dir = PathBuf::from(value()?),
@@ -94,6 +108,7 @@ impl Options {
         }
         if !matches!(options.mode, Mode::List) {
             options.runtime = find_runtime(&options.runtime)?;
+            options.driver = Driver::choose(systemd, as_user)?;
         }
         Ok(options)
     }

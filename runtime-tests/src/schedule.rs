@@ -40,8 +40,7 @@ pub fn run_all(options: &Options) -> Outcome<bool> {
     batch(options, &run_dir, beside, options.jobs, &done);
     batch(options, &run_dir, alone, 1, &done);
     procs::kill_descendants(Duration::from_secs(2));
-    let prefix = cgroups::run_prefix(&run_dir);
-    cgroups::destroy(&cgroups::hierarchies(), &prefix, Duration::from_secs(2));
+    options.driver.end(&cgroups::hierarchies(), &run_dir);
     if leaks::unmount_under(&run_dir) {
         std::fs::remove_dir_all(&run_dir).because(run_dir.display())?;
     }
@@ -115,6 +114,7 @@ fn try_test(
         .arg("--run-dir")
         .arg(run_dir)
         .args(["--index", &index.to_string()])
+        .args(options.driver.arguments())
         .args(["--timeout", &options.timeout.as_secs().to_string()])
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
@@ -135,7 +135,7 @@ fn try_test(
             Ok((field("outcome"), field("detail")))
         }
         Err(_) => {
-            let prefix = format!("{}/{index}", cgroups::run_prefix(run_dir));
+            let prefix = options.driver.test_cgroup(run_dir, index);
             cgroups::destroy(&cgroups::hierarchies(), &prefix, Duration::from_secs(5));
             let said = std::fs::read_to_string(&log).unwrap_or_default();
             Ok((

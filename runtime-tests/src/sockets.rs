@@ -3,9 +3,11 @@
 
 use crate::outcome::{Because, Outcome, fail};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use std::fs::Permissions;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +21,11 @@ pub struct FdSocket {
 impl FdSocket {
     /// Listens at `path`.
     pub fn bind(path: &Path) -> Outcome<FdSocket> {
+        let listener = UnixListener::bind(path).because(path.display())?;
+        // The runtime may be a user's.
+        std::fs::set_permissions(path, Permissions::from_mode(0o777))?;
         Ok(FdSocket {
-            listener: UnixListener::bind(path).because(path.display())?,
+            listener,
             path: path.to_path_buf(),
         })
     }

@@ -31,10 +31,55 @@ pub fn own(dir: &Path, id: u32) -> Outcome {
     Ok(())
 }
 
+/// A user of the machine who has a systemd of his own.
+pub fn with_systemd() -> Option<u32> {
+    let lives = |id: &u32| Path::new(&format!("/run/user/{id}/systemd/private")).exists();
+    let users = std::fs::read_dir("/run/user").ok()?.flatten();
+    let mut ids = users.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.find(|id| *id != 0 && lives(id))
+}
+
 impl Ctx {
     /// From now on the runtime is run by the user, with or without ranges of ids.
     pub fn use_user(&self, ranges: bool) -> Outcome {
-        let etc = self.dir.join("etc");
+        match self.driver.no_other_user() {
+            Some(reason) => skip(reason),
+            None => self.become_user(ID, ranges),
+        }
+    }
+
+    /// From now on the runtime is run by this user: of the machine, or the one that it does not know.
+    pub fn become_user(&self, id: u32, ranges: bool) -> Outcome {
+        let mut words = vec!["--user".to_string(), id.to_string()];
+        if id == ID {
+            let etc = self.own_files(ranges)?;
+            words.splice(0..0, ["--files".to_string(), etc.to_string_lossy().into()]);
+        }
+        std::fs::copy(&self.runtime, runtime(self)).because(self.runtime.display())?;
+        let readable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(runtime(self), readable)?;
+        chown(self.state_root(), Some(id), Some(id))?;
+        let mut as_user = self
+            .as_user
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *as_user = words;
+        Ok(())
+    }
+
+    /// Where the passwd, subuid and subgid are that the user is in.
+    pub fn user_files(&self) -> PathBuf {
+        let own = self.dir.join("user-etc");
+        if own.exists() {
+            own
+        } else {
+            PathBuf::from("/etc")
+        }
+    }
+
+    /// Files of /etc that know the user, in a folder of the test.
+    fn own_files(&self, ranges: bool) -> Outcome<PathBuf> {
+        let etc = self.dir.join("user-etc");
         std::fs::create_dir_all(&etc)?;
         let passwd = format!("root:x:0:0::/root:/bin/sh\n{NAME}:x:{ID}:{ID}::/:/bin/sh\n");
         std::fs::write(etc.join("passwd"), passwd)?;
@@ -51,17 +96,7 @@ impl Ctx {
                 std::fs::write(etc.join(name), &text)?;
             }
         }
-        std::fs::copy(&self.runtime, runtime(self)).because(self.runtime.display())?;
-        let readable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(runtime(self), readable)?;
-        chown(self.state_root(), Some(ID), Some(ID))?;
-        let words = ["--files", &etc.to_string_lossy(), "--user", &ID.to_string()];
-        let mut as_user = self
-            .as_user
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        *as_user = words.map(str::to_string).to_vec();
-        Ok(())
+        Ok(etc)
     }
 
     /// As `use_user` with ranges; skips where the helpers are missing that give them out.

@@ -96,6 +96,7 @@ impl Apart {
 }
 
 fn configurations_that_are_broken_at_random(ctx: &Ctx) -> Outcome {
+    ctx.usual_driver()?;
     let shapes = shapes(ctx)?;
     let apart = Apart::new()?;
     let mounts = apart.mounts(ctx)?;

@@ -220,7 +220,7 @@ fn a_cgroup_mount_without_a_cgroup_namespace_shows_the_callers_view(ctx: &Ctx) -
         "cgroup",
         &["ro", "nosuid", "noexec", "nodev"],
     );
-    let path = format!("/sys/fs/cgroup{}/{}", ctx.prefix, b.id);
+    let path = format!("/sys/fs/cgroup{}", ctx.cgroup(&b.id));
     let said = b.says(&format!(
         "cat {path}/cgroup.procs; touch {path}/x 2>&1; true"
     ))?;
@@ -243,7 +243,7 @@ fn a_cgroup_mount_in_a_user_namespace_works(ctx: &Ctx) -> Outcome {
             pure(ctx)?
                 .user_namespace()
                 .mount("/sys/fs/cgroup", "cgroup", "cgroup", &options);
-        let mut path = format!("/sys/fs/cgroup{}/{}", ctx.prefix, b.id);
+        let mut path = format!("/sys/fs/cgroup{}", ctx.cgroup(&b.id));
         if own {
             b = b.namespace("cgroup", None);
             path = "/sys/fs/cgroup".to_string();

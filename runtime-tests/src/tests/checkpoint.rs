@@ -510,10 +510,7 @@ fn a_restored_container_runs_and_can_be_deleted(ctx: &Ctx) -> Outcome {
     let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
     c.status_is("running")?;
     let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid()?))?;
-    check!(
-        cgroup.contains(&format!("{}/{}", ctx.prefix, b.id)),
-        "its cgroup: {cgroup}"
-    );
+    check!(cgroup.contains(&ctx.cgroup(&b.id)), "its cgroup: {cgroup}");
     check_eq!(c.exec_says(&[], "echo in")?, "in", "what exec prints");
     c.verb::<&str>(&["delete"], &[]).run()?.refused()?;
     c.delete_force()?.ok()?;

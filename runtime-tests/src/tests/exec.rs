@@ -367,7 +367,7 @@ fn crun_1_28_a_cgroup_beneath_the_containers_is_joined_and_no_other(ctx: &Ctx) -
     for controller in ["memory", "pids"] {
         std::fs::create_dir(c.v1_dir(controller)?.join("beneath"))?;
     }
-    let wanted = format!("{}/{}/beneath", ctx.prefix, c.id);
+    let wanted = ctx.cgroup(&format!("{}/beneath", c.id));
     let options = ["--cgroup", "memory:beneath", "--cgroup", "pids:/beneath"];
     let said = c.exec_says(&options, "cat /proc/self/cgroup")?;
     for line in said.lines() {
@@ -394,7 +394,7 @@ fn a_cgroup_beneath_on_cgroup_v2_is_joined(ctx: &Ctx) -> Outcome {
     let c = sleeping(ctx)?;
     let dir = ctx.cgroup_dir(ctx.v2("")?, &c.id);
     std::fs::create_dir(dir.join("beneath"))?;
-    let wanted = format!("0::{}/{}/beneath", ctx.prefix, c.id);
+    let wanted = format!("0::{}/beneath", ctx.cgroup(&c.id));
     let said = c.exec_says(&["--cgroup", "beneath"], "cat /proc/self/cgroup")?;
     check!(
         said.lines().any(|line| line == wanted),
@@ -419,7 +419,7 @@ fn a_container_that_moved_to_cgroups_of_its_own_is_entered_on_v2(ctx: &Ctx) -> O
     if std::fs::write(dir.join("cgroup.subtree_control"), "+hugetlb").is_err() {
         return skip("the hugetlb controller cannot be handed down here");
     }
-    let wanted = format!("0::{}/{}/own", ctx.prefix, c.id);
+    let wanted = format!("0::{}/own", ctx.cgroup(&c.id));
     let said = c.exec_says(&[], "cat /proc/self/cgroup")?;
     check!(
         said.lines().any(|line| line == wanted),

@@ -155,7 +155,7 @@ fn without_pivot_root(ctx: &Ctx) -> Outcome {
 fn on_cgroup_v2(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let (c, facts) = same(Bundle::new(ctx)?)?;
-    let wanted = format!("0::{}/{}", ctx.prefix, c.id);
+    let wanted = format!("0::{}", ctx.cgroup(&c.id));
     let cgroup = facts.text("cgroup")?;
     check!(
         cgroup.lines().any(|line| line == wanted),

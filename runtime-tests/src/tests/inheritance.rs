@@ -236,7 +236,7 @@ fn the_parent_death_signal_is_off(ctx: &Ctx) -> Outcome {
 
 fn the_cgroup_of_the_caller_does_not_leak(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?;
-    let wanted = format!("{}/{}", ctx.prefix, b.id);
+    let wanted = ctx.cgroup(&b.id);
     let text = b.facts()?.text("cgroup")?;
     // The unified hierarchy of a hybrid machine is judged in cgroup_v1.
     let v1_only = text.lines().count() > 1;

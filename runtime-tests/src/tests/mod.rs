@@ -46,6 +46,7 @@ mod nested;
 mod net_devices;
 mod notify;
 mod old_kernel;
+mod os_container;
 mod output;
 mod pause;
 mod process;
@@ -154,4 +155,5 @@ pub const ALL: &[&[Test]] = &[
     usage::TESTS,
     systemd_bus::TESTS,
     systemd::TESTS,
+    os_container::TESTS,
 ];

@@ -337,7 +337,7 @@ fn spec_writes_a_config_that_runs(ctx: &Ctx) -> Outcome {
     );
     config["process"]["terminal"] = json!(false);
     config["process"]["args"] = json!(["sh", "-c", "echo it runs"]);
-    config["linux"]["cgroupsPath"] = json!(format!("{}/spec", ctx.prefix));
+    config["linux"]["cgroupsPath"] = ctx.cgroups_path("spec");
     let mut b = b;
     b.config = config;
     check_eq!(b.run()?.ok()?.stdout, "it runs\n", "output");

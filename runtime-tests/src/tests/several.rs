@@ -25,8 +25,7 @@ tests!("several":
 fn named<'a>(ctx: &'a Ctx, name: &str) -> Outcome<Container<'a>> {
     let mut b = Bundle::new(ctx)?;
     b.id = name.to_string();
-    let cgroup = format!("{}/{name}", ctx.prefix);
-    b.set("/linux/cgroupsPath", cgroup)
+    b.set("/linux/cgroupsPath", ctx.cgroups_path(name))
         .args(&["/bin/sleep", "1000"])
         .detach()
 }

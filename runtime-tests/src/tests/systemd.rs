@@ -508,13 +508,7 @@ struct User {
 
 fn user(ctx: &Ctx) -> Outcome<User> {
     scope(ctx, "")?;
-    let lives = |id: &u32| Path::new(&format!("/run/user/{id}/systemd/private")).exists();
-    let ids = std::fs::read_dir("/run/user")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let Some(id) = ids.find(|id| *id != 0 && lives(id)) else {
+    let Some(id) = crate::user::with_systemd() else {
         return skip("no user has a systemd of his own here (loginctl enable-linger USER)");
     };
     let copy = crate::user::runtime(ctx);

@@ -120,7 +120,7 @@ fn cve_2024_3154_annotations_change_nothing(ctx: &Ctx) -> Outcome {
         "/hooks/createRuntime",
         json!({"path": "/bin/echo", "args": ["echo", "said"]}),
     );
-    let wanted = format!("{}/{}", ctx.prefix, b.id);
+    let wanted = ctx.cgroup(&b.id);
     let b = b.shell(
         "grep Groups /proc/self/status; grep Seccomp: /proc/self/status; cat /proc/self/cgroup",
     );
