@@ -9,6 +9,7 @@ use super::LaunchError;
 use crate::config::ConfigError;
 use crate::plan::Plan;
 use crate::plan::namespaces::{NamespacePlan, default_map};
+use crate::sys::signals::keep_mask;
 use crate::sys::{Errno, errno_text};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
@@ -184,10 +185,12 @@ fn run(file: MapFile, pid: i32, map: &str) -> Result<(), LaunchError> {
             ConfigError::new(file.pointer, what).with_hint(hint),
         ))
     };
-    let output = Command::new(helper)
-        .arg(pid.to_string())
-        .args(map.split_ascii_whitespace())
-        .output();
+    let output = keep_mask(|| {
+        Command::new(helper)
+            .arg(pid.to_string())
+            .args(map.split_ascii_whitespace())
+            .output()
+    });
     match output {
         Err(error) => failed(
             format!(

@@ -53,6 +53,32 @@ impl Signals {
     }
 }
 
+/// Runs `act`, which starts a process with `std::process::Command`, and puts the signal mask back. That does so
+/// itself, but with musl's idea of a mask, in which 32 to 34 are never blocked: they would end
+/// this process instead of being passed on.
+pub fn keep_mask<T>(act: impl FnOnce() -> T) -> T {
+    let mut kept = 0u64;
+    let none = std::ptr::null::<u64>();
+    set_mask(none, &raw mut kept);
+    let done = act();
+    set_mask(&raw const kept, std::ptr::null_mut());
+    done
+}
+
+/// rt_sigprocmask(2), which fails only for pointers and sizes that are wrong.
+fn set_mask(new: *const u64, old: *mut u64) {
+    // SAFETY: each is null or a set of the size that is passed, and lives in the caller's frame.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            new,
+            old,
+            size_of::<u64>(),
+        );
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -3,15 +3,17 @@
 use super::rootless::{plain, refusal, words};
 use crate::bundle::Bundle;
 use crate::context::Ctx;
-use crate::outcome::Outcome;
+use crate::outcome::{Because, Outcome};
 use crate::user::{ID, RANGES};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 
 tests!("rootless_ids":
     several_ranges_are_mapped_by_the_helpers,
     a_missing_helper_is_named,
     a_range_of_somebody_else_is_refused_in_the_helpers_words,
+    real_time_signals_are_passed_on_after_the_helpers,
     groups_are_refused_where_only_ones_own_is_mapped,
     groups_of_a_mapped_range_are_set,
     a_config_without_a_user_namespace_gets_one,
@@ -60,6 +62,22 @@ fn several_ranges_are_mapped_by_the_helpers(ctx: &Ctx) -> Outcome {
     check_eq!(facts.status("Uid")?, "1000 1000 1000 1000", "user");
     check_eq!(facts.status("Gid")?, "2009 2009 2009 2009", "group");
     check_eq!(facts.status("Groups")?, "", "groups");
+    ctx.nothing_left()
+}
+
+/// Seen to fail without `keep_mask`: the library unblocks 34 when it has run a helper, and the runtime
+/// dies of it.
+fn real_time_signals_are_passed_on_after_the_helpers(ctx: &Ctx) -> Outcome {
+    let b =
+        ranged(ctx)?.shell("trap 'echo got; exit 7' 34; echo ready; while :; do sleep 0.01; done");
+    let mut run = b.verb::<&str>("run", &[])?.spawn()?;
+    let mut out = BufReader::new(run.child.stdout.take().because("stdout")?);
+    let mut line = String::new();
+    out.read_line(&mut line)?;
+    check_eq!(line, "ready\n", "first line");
+    let kill = format!("kill -34 {}", run.pid());
+    ctx.host(&["/bin/sh", "-c", &kill]).run()?.ok()?;
+    check_eq!(run.wait()?, 7, "exit code");
     ctx.nothing_left()
 }
 
