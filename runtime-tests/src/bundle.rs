@@ -106,6 +106,7 @@ impl<'a> Bundle<'a> {
 
     /// A user cannot do without a user namespace.
     fn of_user(self, id: u32) -> Outcome<Bundle<'a>> {
+        crate::user::own(&self.dir, id)?;
         let etc = self.ctx.user_files();
         Ok(self
             .namespace("user", None)
@@ -185,8 +186,11 @@ impl<'a> Bundle<'a> {
         if let Some(path) = path {
             value["path"] = json!(path);
         }
-        bundle = bundle.push("/linux/namespaces", value);
-        bundle
+        if kind == "user" && path.is_some() && bundle.ctx.driver.user.is_some() {
+            bundle = bundle.remove("/linux/uidMappings");
+            bundle = bundle.remove("/linux/gidMappings");
+        }
+        bundle.push("/linux/namespaces", value)
     }
 
     /// Takes a namespace off the list: the container stays in the caller's.

@@ -7,10 +7,6 @@ use crate::outcome::{Because, Outcome, fail};
 use crate::{check_eq, procs};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// How long a container's process may take to end after it was told to.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// A created or running container.
 pub struct Container<'a> {
@@ -120,7 +116,7 @@ impl<'a> Container<'a> {
 
     /// As `wait`, for a pid that is known already.
     pub fn wait_pid(&self, pid: i32) -> Outcome<i32> {
-        match procs::reap(pid, ENDING) {
+        match procs::reap(pid, self.ctx.timeout / 3) {
             Some(code) => Ok(code),
             None => fail(format!("process {pid} of {} does not end", self.id)),
         }

@@ -34,6 +34,8 @@ pub struct Ctx {
     pub as_user: Mutex<Vec<String>>,
     /// Whether the runtime is started behind a filter that hides what came after Linux 5.10.
     pub old_kernel: AtomicBool,
+    /// The usual time limit of a test, by which other times are measured.
+    pub timeout: Duration,
     counter: AtomicUsize,
     log: Mutex<Vec<String>>,
     created: Mutex<Vec<String>>,
@@ -56,6 +58,7 @@ impl Ctx {
             pure_v2: AtomicBool::new(false),
             as_user: Mutex::new(Vec::new()),
             old_kernel: AtomicBool::new(false),
+            timeout: options.timeout,
             counter: AtomicUsize::new(0),
             log: Mutex::new(Vec::new()),
             created: Mutex::new(Vec::new()),
@@ -243,12 +246,14 @@ impl Ctx {
         fail(format!("left behind:\n    {}", left.join("\n    ")))
     }
 
-    /// Waits until the condition holds; fails with `what` after ten seconds.
+    /// Waits until the condition holds; fails with `what` after a third of a test's usual time limit, ten seconds
+    /// unless told.
     pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) -> Outcome {
-        let end = Instant::now() + Duration::from_secs(10);
+        let limit = self.timeout / 3;
+        let end = Instant::now() + limit;
         while !holds() {
             if Instant::now() > end {
-                return fail(format!("waited 10 s in vain until {what}"));
+                return fail(format!("waited {limit:?} in vain until {what}"));
             }
             std::thread::sleep(Duration::from_millis(3));
         }

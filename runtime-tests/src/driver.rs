@@ -65,7 +65,11 @@ impl Driver {
         if self.systemd && !path.as_str().is_some_and(|path| path.contains(':')) {
             return skip("its cgroupsPath is not for systemd");
         }
-        if self.systemd || self.user.is_none() {
+        if self.user.is_none() {
+            return Ok(());
+        }
+        can_user(config)?;
+        if self.systemd {
             return Ok(());
         }
         let limits = linux["resources"].as_object().into_iter().flatten();
@@ -147,6 +151,31 @@ impl Driver {
             .stderr(Stdio::null())
             .status();
     }
+}
+
+/// Skips what no user may do, whatever cgroup he has.
+fn can_user(config: &Value) -> Outcome {
+    let linux = &config["linux"];
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let namespaces = list(&linux["namespaces"]);
+    match namespaces.iter().find(|n| n["type"] == "user") {
+        None => return skip("a user cannot do without a user namespace"),
+        Some(user) if user["path"].is_null() => {
+            if namespaces.iter().any(|n| !n["path"].is_null()) {
+                return skip("joins a namespace without the user namespace that it belongs to");
+            }
+        }
+        Some(_) => {}
+    }
+    let made = |device: &Value| {
+        device["path"]
+            .as_str()
+            .is_some_and(|p| !Path::new(p).exists())
+    };
+    if list(&linux["devices"]).iter().any(made) {
+        return skip("making device nodes needs root");
+    }
+    Ok(())
 }
 
 /// The name of the slice whose cgroup this is, without its suffix.

@@ -30,10 +30,16 @@ pub fn run_one(options: &Options, one: &One) -> Outcome {
     let ctx = Arc::new(Ctx::new(options, &one.run_dir, one.index)?);
     let (sender, receiver) = channel();
     let inner = Arc::clone(&ctx);
-    let run = test.run;
+    let (run, name) = (test.run, test.name);
     // The test has a thread of its own, so that this one can watch the clock.
     std::thread::spawn(move || {
-        let outcome = run(&inner).and_then(|()| settle(&inner));
+        let outcome = match inner.driver.user {
+            Some(_) => crate::roots::skip_for_user(name, inner.driver.systemd),
+            None => Ok(()),
+        };
+        let outcome = outcome
+            .and_then(|()| run(&inner))
+            .and_then(|()| settle(&inner));
         // The receiver is gone only when the time is over and nobody asks any more.
         let _ = sender.send(outcome);
     });

@@ -5,8 +5,9 @@ use crate::{cgroups, procs};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to finish what a runtime has already ended
-/// (the tail of an exiting pid namespace); a true leak stays longer.
-const GRACE: Duration = Duration::from_millis(400);
+/// (the tail of an exiting pid namespace), as a part of a test's usual time limit: 0.4 s unless
+/// told. A true leak stays longer.
+const GRACE: u32 = 75;
 
 /// Everything that is there now, one line each; empty when clean.
 pub fn look(ctx: &Ctx) -> Vec<String> {
@@ -71,7 +72,7 @@ pub fn unmount_under(dir: &std::path::Path) -> bool {
 
 /// Looks until nothing is left or the grace has passed; returns what stayed.
 pub fn find(ctx: &Ctx) -> Vec<String> {
-    let end = Instant::now() + GRACE;
+    let end = Instant::now() + ctx.timeout / GRACE;
     loop {
         let mut left = look(ctx);
         left.retain(|line| !ctx.is_scenery(line));

@@ -22,6 +22,7 @@ mod options;
 mod outcome;
 mod procs;
 mod rootfs;
+mod roots;
 mod schedule;
 mod sockets;
 mod suite;

@@ -49,6 +49,7 @@ fn source(ctx: &Ctx) -> Outcome<PathBuf> {
     let dir = ctx.dir.join(format!("source{}", ctx.next()));
     std::fs::create_dir(&dir)?;
     std::fs::write(dir.join("f"), "of the host\n")?;
+    std::os::unix::fs::chown(dir.join("f"), ctx.driver.user, ctx.driver.user)?;
     Ok(dir)
 }
 

@@ -92,6 +92,9 @@ pub fn volume(ctx: &Ctx) -> Outcome<String> {
     let dir = ctx.dir.join(format!("volume{}", ctx.next()));
     fs::create_dir_all(dir.join("sub"))?;
     fs::write(dir.join("file"), "content\n")?;
+    if let Some(id) = ctx.driver.user {
+        crate::user::own(&dir, id)?;
+    }
     Ok(dir.to_string_lossy().into_owned())
 }
 

@@ -9,6 +9,7 @@ use crate::{check, check_eq, procs, tests};
 use rustix::process::Signal;
 use serde_json::json;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -43,6 +44,8 @@ impl Manager {
     fn new(ctx: &Ctx) -> Outcome<Manager> {
         let path = ctx.dir.join(format!("manager{}", ctx.next()));
         let socket = UnixDatagram::bind(&path)?;
+        // The runtime may be a user's.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
         socket.set_read_timeout(Some(Duration::from_secs(10)))?;
         Ok(Manager { socket, path })
     }
