@@ -132,6 +132,10 @@ const GROUPS: &[Group] = &[
         tests: &["callers_limits::a_limit_of_open_files_is_an_error_in_one_line"],
     },
     Group {
+        reason: "asks the system's systemd, or has a user of its own",
+        tests: &["systemd::"],
+    },
+    Group {
         reason: "asks for --rootless=false",
         tests: &["output::global_options_of_runc_and_crun_are_understood"],
     },

@@ -4,7 +4,7 @@ use crate::isolate::limit;
 use crate::options::Options;
 use crate::outcome::{Because, Outcome};
 use crate::suite::{Kind, Test, select};
-use crate::{cgroups, leaks, procs, rootfs};
+use crate::{cgroups, leaks, procs, rootfs, user};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -29,7 +29,11 @@ struct Done {
 pub fn run_all(options: &Options) -> Outcome<bool> {
     let run_dir = std::env::temp_dir().join(format!("corten-tests.{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&run_dir);
-    rootfs::make_base(&run_dir.join("base"))?;
+    let base = run_dir.join("base");
+    rootfs::make_base(&base)?;
+    if options.driver.user.is_some() {
+        user::copy_for_run(&options.runtime, &base)?;
+    }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let tests = select(&options.filters);
     let numbered: Vec<(usize, &Test)> = tests.into_iter().enumerate().collect();

@@ -15,9 +15,29 @@ pub const NAME: &str = "corten-test";
 /// What /etc/subuid and /etc/subgid give him: first id and count.
 pub const RANGES: [(u32, u32); 2] = [(1_700_000, 65_536), (1_900_000, 1_000)];
 
-/// Where he finds the runtime: a copy, for the build's folder may be closed to him.
+/// Where he finds the runtime: a copy, for the build's folder may be closed to him. One serves
+/// all tests of a run that is a user's.
 pub fn runtime(ctx: &Ctx) -> PathBuf {
-    ctx.dir.join("runtime")
+    match ctx.driver.user {
+        Some(_) => runtime_of_run(&ctx.base),
+        None => ctx.dir.join("runtime"),
+    }
+}
+
+/// That copy, beside the run's base.
+fn runtime_of_run(base: &Path) -> PathBuf {
+    base.with_file_name("runtime")
+}
+
+/// Makes the copy for a run.
+pub fn copy_for_run(runtime: &Path, base: &Path) -> Outcome {
+    copy_for_all(runtime, &runtime_of_run(base))
+}
+
+fn copy_for_all(runtime: &Path, copy: &Path) -> Outcome {
+    std::fs::copy(runtime, copy).because(runtime.display())?;
+    let readable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(copy, readable).because(copy.display())
 }
 
 /// Gives a tree to him; what was linked into it stays whose it was.
@@ -55,9 +75,9 @@ impl Ctx {
             let etc = self.own_files(ranges)?;
             words.splice(0..0, ["--files".to_string(), etc.to_string_lossy().into()]);
         }
-        std::fs::copy(&self.runtime, runtime(self)).because(self.runtime.display())?;
-        let readable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(runtime(self), readable)?;
+        if self.driver.user.is_none() {
+            copy_for_all(&self.runtime, &runtime(self))?;
+        }
         chown(self.state_root(), Some(id), Some(id))?;
         let mut as_user = self
             .as_user

@@ -50,7 +50,7 @@ impl<'a> System<'a> {
         }
         let bundle = Bundle::new(ctx)?
             .args(&["/sbin/init"])
-            .set("/process/env/1", "container=oci")
+            .push("/process/env", "container=oci")
             .namespace("cgroup", None)
             .mount(
                 "/sys/fs/cgroup",
