@@ -223,7 +223,9 @@ const LIMITS: &str = r#"{"memory": {"limit": 67108864, "swap": 134217728}, "pids
 fn throttled(ctx: &Ctx) -> Outcome<(Container<'_>, Value)> {
     let limits: Value = serde_json::from_str(LIMITS)?;
     let b = Bundle::new(ctx)?.set("/linux/resources", limits);
-    let c = b.shell("sleep 1000 & while :; do :; done").detach()?;
+    let line = "sleep 1000 & echo two; while :; do :; done";
+    let c = b.shell(line).detach()?;
+    c.wait_stdout("two")?;
     let mut data = Value::Null;
     ctx.until("the container is held back", || {
         data = stats(&c).unwrap_or_default();
