@@ -5,7 +5,7 @@ use crate::context::Ctx;
 use crate::facts::Facts;
 use crate::outcome::{Because, Outcome, Stop, skip};
 use crate::{check, check_eq, tests};
-use rustix::fs::getxattr;
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::json;
 use std::path::Path;
 
@@ -17,6 +17,7 @@ tests!("labels":
     an_unknown_apparmor_profile_is_one_clear_line,
     without_apparmor_a_profile_is_one_clear_line,
     a_selinux_label_holds_for_the_process,
+    an_enforced_selinux_type_cannot_read_what_its_policy_denies,
     an_unknown_selinux_label_is_one_clear_line,
     without_selinux_a_label_is_one_clear_line,
     the_session_keyring_has_the_selinux_label,
@@ -243,6 +244,31 @@ fn a_selinux_label_holds_for_the_process(ctx: &Ctx) -> Outcome {
     let said = b.says("cat /proc/self/attr/current")?;
     check_eq!(said.trim_end_matches('\0'), label, "label");
     Ok(())
+}
+
+/// With the types of hack/vm.d/corten.cil: one may read everything but the other.
+fn an_enforced_selinux_type_cannot_read_what_its_policy_denies(ctx: &Ctx) -> Outcome {
+    let enforce = std::fs::read_to_string("/sys/fs/selinux/enforce").unwrap_or_default();
+    if enforce.trim() != "1" {
+        return skip("SELinux enforces nothing here (hack/vm --lsm enforcing)");
+    }
+    let label = "system_u:system_r:corten_t:s0";
+    if std::fs::write("/sys/fs/selinux/context", label).is_err() {
+        return skip("the policy has no corten_t (hack/vm --lsm enforcing)");
+    }
+    let b = Bundle::new(ctx)?.set("/process/selinuxLabel", label);
+    let secret = b.rootfs().join("secret");
+    std::fs::write(&secret, "the secret")?;
+    let denied = b"system_u:object_r:corten_secret_t:s0\0";
+    setxattr(&secret, "security.selinux", denied, XattrFlags::empty()).because("label")?;
+    let look = "cat /proc/self/attr/current; echo; head -c 4 /etc/passwd; echo; cat /secret 2>&1";
+    let c = b.args(&["/bin/sleep", "1000"]).detach()?;
+    let wanted = format!("{label}\nroot\ncat: can't open '/secret': Permission denied");
+    let said = c.exec(&[], &["/bin/sh", "-c", look]).run()?.stdout;
+    check_eq!(said.replace('\0', "").trim(), wanted, "what exec can read");
+    let first = std::fs::read_to_string(format!("/proc/{}/attr/current", c.pid()?))?;
+    check_eq!(first.trim_end_matches(['\0', '\n']), label, "label");
+    c.delete_force()?.ok().map(drop)
 }
 
 fn an_unknown_selinux_label_is_one_clear_line(ctx: &Ctx) -> Outcome {
