@@ -5,7 +5,7 @@ use crate::cgroups::{self, Hierarchy};
 use crate::command::Cmd;
 use crate::driver::Driver;
 use crate::options::Options;
-use crate::outcome::{Outcome, fail, skip};
+use crate::outcome::{Because, Outcome, fail, skip};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -127,7 +127,9 @@ impl Ctx {
         let Some(found) = self.hierarchies.iter().find(|h| h.is_v2()) else {
             return skip("no cgroup2 hierarchy on this machine");
         };
-        let has = std::fs::read_to_string(found.mount.join("cgroup.controllers"))?;
+        let above = self.driver.root().trim_start_matches('/').to_owned();
+        let file = found.mount.join(above).join("cgroup.controllers");
+        let has = std::fs::read_to_string(file)?;
         if controller.is_empty() || has.split_whitespace().any(|c| c == controller) {
             return Ok(found);
         }
@@ -144,6 +146,28 @@ impl Ctx {
     /// What `linux.cgroupsPath` has to be for that.
     pub fn cgroups_path(&self, name: &str) -> serde_json::Value {
         self.driver.cgroups_path(&self.prefix, name)
+    }
+
+    /// Makes a cgroup, and those above it that are not there, as somebody in the container or its user
+    /// would.
+    pub fn make_cgroup(&self, dir: &Path) -> Outcome {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = dir.parent() {
+            self.make_cgroup(above)?;
+        }
+        std::fs::create_dir(dir).because(dir.display())?;
+        for file in [
+            "",
+            "cgroup.procs",
+            "cgroup.subtree_control",
+            "cgroup.threads",
+        ] {
+            let (path, owner) = (dir.join(file), self.driver.user);
+            std::os::unix::fs::chown(&path, owner, owner).because(path.display())?;
+        }
+        Ok(())
     }
 
     /// Where it is in a hierarchy; the test's own without a name.

@@ -88,13 +88,17 @@ impl Driver {
     /// The cgroup above those of all tests of a run, which is named as its folder is; no other run
     /// makes or removes anything in it.
     pub fn run_cgroup(&self, run_dir: &Path) -> String {
-        let stem = Driver::stem(run_dir);
+        match self.systemd {
+            false => cgroups::run_prefix(run_dir),
+            true => format!("{}/{}.slice", self.root(), Driver::stem(run_dir)),
+        }
+    }
+
+    /// The cgroup above all: that of the user's systemd, or the root, which is written as nothing.
+    pub fn root(&self) -> String {
         match (self.systemd, self.user) {
-            (false, _) => cgroups::run_prefix(run_dir),
-            (true, None) => format!("/{stem}.slice"),
-            (true, Some(id)) => {
-                format!("/user.slice/user-{id}.slice/user@{id}.service/{stem}.slice")
-            }
+            (true, Some(id)) => format!("/user.slice/user-{id}.slice/user@{id}.service"),
+            _ => String::new(),
         }
     }
 

@@ -35,6 +35,16 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        reason: "device rules need root",
+        tests: &[
+            "cgroup_v2::default_devices_are_allowed",
+            "cgroup_v2::devices_are_denied_and_allowed",
+            "devices::a_device_without_a_rule_is_denied",
+            "devices::without_rules_all_other_devices_are_denied",
+            "devices::read_and_write_are_allowed_one_by_one",
+        ],
+    },
+    Group {
         reason: "the mappings are those of root's containers",
         tests: &[
             "namespaces::user_mappings_are_written",

@@ -279,7 +279,7 @@ fn a_frozen_container_is_paused_and_delete_force_removes_it(ctx: &Ctx) -> Outcom
 
 fn cgroups_below_the_containers_are_removed(ctx: &Ctx) -> Outcome {
     let c = pure(ctx)?.detach()?;
-    std::fs::create_dir_all(dir(ctx, &c.id)?.join("below/deeper"))?;
+    ctx.make_cgroup(&dir(ctx, &c.id)?.join("below/deeper"))?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
 }

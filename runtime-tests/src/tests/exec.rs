@@ -395,7 +395,7 @@ fn a_cgroup_beneath_on_cgroup_v2_is_joined(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let c = sleeping(ctx)?;
     let dir = ctx.cgroup_dir(ctx.v2("")?, &c.id);
-    std::fs::create_dir(dir.join("beneath"))?;
+    ctx.make_cgroup(&dir.join("beneath"))?;
     let wanted = format!("0::{}/beneath", ctx.cgroup(&c.id));
     let said = c.exec_says(&["--cgroup", "beneath"], "cat /proc/self/cgroup")?;
     check!(
@@ -418,7 +418,7 @@ fn moved(ctx: &Ctx) -> Outcome<(Container<'_>, &Hierarchy)> {
     let b = Bundle::new(ctx)?.set("/linux/resources/hugepageLimits", limit);
     let c = b.args(&["/bin/sleep", "1000"]).detach()?;
     let dir = ctx.cgroup_dir(v2, &c.id);
-    std::fs::create_dir(dir.join("own"))?;
+    ctx.make_cgroup(&dir.join("own"))?;
     std::fs::write(dir.join("own/cgroup.procs"), c.pid()?.to_string())?;
     if std::fs::write(dir.join("cgroup.subtree_control"), "+hugetlb").is_err() {
         return skip("the hugetlb controller cannot be handed down here");

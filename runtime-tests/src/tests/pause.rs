@@ -110,7 +110,7 @@ fn cgroups_beneath_stand_still_on_v2(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let c = counting(ctx)?.detach()?;
     let beneath = ctx.cgroup_dir(ctx.v2("")?, &c.id).join("beneath");
-    std::fs::create_dir(&beneath).because(beneath.display())?;
+    ctx.make_cgroup(&beneath)?;
     std::fs::write(beneath.join("cgroup.procs"), c.pid()?.to_string())?;
     check!(
         cgroups::pids(&beneath).contains(&c.pid()?),

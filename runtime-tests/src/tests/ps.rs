@@ -130,7 +130,7 @@ fn processes_in_cgroups_beneath_are_listed(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let (c, wanted) = three(Bundle::new(ctx)?)?;
     let beneath = ctx.cgroup_dir(ctx.v2("")?, &c.id).join("a/b");
-    std::fs::create_dir_all(&beneath)?;
+    ctx.make_cgroup(&beneath)?;
     std::fs::write(beneath.join("cgroup.procs"), c.pid()?.to_string())?;
     check_eq!(json(&c)?, wanted, "pids");
     Ok(())
@@ -140,7 +140,7 @@ fn a_threaded_cgroup_beneath_is_no_obstacle(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     let c = exec::sleeping(ctx)?;
     let beneath = ctx.cgroup_dir(ctx.v2("")?, &c.id).join("threads");
-    std::fs::create_dir(&beneath)?;
+    ctx.make_cgroup(&beneath)?;
     std::fs::write(beneath.join("cgroup.type"), "threaded")?;
     check_eq!(json(&c)?, BTreeSet::from([c.pid()?]), "pids");
     Ok(())
