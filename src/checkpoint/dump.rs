@@ -29,7 +29,7 @@ pub const SHARED: [(&str, &str, u64); 2] = [
 ];
 
 /// What is to be written.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Request {
     /// What `restore` has too.
     pub options: Options,
