@@ -3,7 +3,7 @@
 
 use crate::cgroups::{self, Hierarchy};
 use crate::command::Cmd;
-use crate::outcome::{Outcome, fail, skip};
+use crate::outcome::{Because, Outcome, fail, skip};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -70,6 +70,12 @@ impl Ctx {
     /// The runtime with `--root` and these arguments.
     pub fn rt<S: AsRef<str>>(&self, args: &[S]) -> Cmd<'_> {
         Cmd::runtime(self, args)
+    }
+
+    /// What the runtime says it can do.
+    pub fn features(&self) -> Outcome<serde_json::Value> {
+        let output = self.rt(&["features"]).run()?.ok()?;
+        serde_json::from_str(&output.stdout).because("features")
     }
 
     /// A program of the host.

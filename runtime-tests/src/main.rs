@@ -13,6 +13,7 @@ mod command;
 mod container;
 mod context;
 mod facts;
+mod fake_criu;
 mod fake_systemd;
 mod isolate;
 mod leaks;

@@ -10,6 +10,7 @@ mod cgroup_v1_more;
 mod cgroup_v2;
 mod check;
 mod checkpoint;
+mod criu;
 mod cve;
 mod devices;
 mod engines;
@@ -51,6 +52,7 @@ mod pause;
 mod process;
 mod ps;
 mod rdt;
+mod restore;
 mod rootfs;
 mod rootless;
 mod rootless_cgroups;
@@ -139,6 +141,8 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     checkpoint::TESTS,
+    restore::TESTS,
+    criu::TESTS,
     ps::TESTS,
     hotplug::TESTS,
     notify::TESTS,

@@ -24,7 +24,7 @@ tests!("mounts_options":
 );
 
 fn words(ctx: &Ctx) -> Outcome<Vec<String>> {
-    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let features = ctx.features()?;
     let words = features["mountOptions"]
         .as_array()
         .because("mountOptions")?;
