@@ -10,7 +10,7 @@ use super::criu::{self, Criu, Start};
 use super::images::{Images, is_outside};
 use super::rpc::{self, Kind, option};
 use super::wire::Message;
-use super::{CheckpointError, NetworkLock, Options, images_error, mounts, system};
+use super::{CheckpointError, NetworkLock, Options, images_error, mounts, read, system};
 use crate::cgroup::Cgroupfs;
 use crate::config;
 use crate::container::kill::open_init;
@@ -18,7 +18,6 @@ use crate::container::{Entry, State, Status, delete, status};
 use crate::launch::{LaunchError, cgroup_mounts, hooks, open_bundle};
 use crate::plan::cgroup::Manager;
 use crate::plan::{self, Plan};
-use crate::sys::Errno;
 
 /// CRIU's log.
 const LOG: &str = "dump.log";
@@ -275,10 +274,7 @@ fn namespaces_and_mounts(
         options.text(option::EXTERNAL, text);
     }
     let path = format!("/proc/{}", state.pid);
-    let text = std::fs::read(format!("{path}/mountinfo"))
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        .map_err(system("read the mounts of", &path))?;
-    let lines = mounts::parse(&text);
+    let lines = mounts::parse(&read(&format!("{path}/mountinfo"))?);
     if pre_dump {
         return Ok(lines);
     }

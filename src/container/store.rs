@@ -17,7 +17,7 @@ use super::id::Id;
 use super::state::State;
 use crate::network;
 use crate::sys::fd::ShortLived;
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 /// The fifo that `start` opens.
 pub const FIFO: &std::ffi::CStr = c"exec.fifo";
@@ -428,7 +428,7 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, depth: u32) -> Res
 
 fn make_all(path: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(path).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         StoreError::Io("make", path.to_owned(), errno)
     })
 }

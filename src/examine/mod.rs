@@ -19,7 +19,7 @@ use crate::config::{self, ConfigError, Spec, Warning};
 use crate::launch::LaunchError;
 use crate::plan::cgroup::{CgroupPlan, Host, Manager};
 use crate::plan::{self, Plan, seccomp};
-use crate::sys::Errno;
+use crate::sys::io_errno;
 
 /// The container's id where the text asks for one.
 const ID: &str = "CONTAINER-ID";
@@ -116,7 +116,7 @@ struct Planned {
 /// There is no bundle, or no config.json in it that can be read.
 pub fn examine(request: &Request) -> Result<Examination, LaunchError> {
     let io = |error: std::io::Error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         LaunchError::System(
             "open the bundle",
             request.bundle.display().to_string(),

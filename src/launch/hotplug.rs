@@ -34,7 +34,7 @@ use crate::sys::mount::change_root_propagation;
 use crate::sys::pidfd::send_signal;
 use crate::sys::process::{setns, unshare_namespaces};
 use crate::sys::stub::{self as sys_stub, Failure};
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWNS: u64 = libc::CLONE_NEWNS as u64;
@@ -190,7 +190,7 @@ impl Target<'_> {
     fn mappings(&self, name: &str) -> Result<Vec<IdMapping>, LaunchError> {
         let path = format!("/proc/{}/{name}", self.state.pid);
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .map_err(io_errno)
             .doing("read", path)?;
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(str::parse);

@@ -9,7 +9,7 @@ use super::LaunchError;
 use crate::config::ConfigError;
 use crate::plan::Plan;
 use crate::plan::namespaces::{NamespacePlan, default_map};
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
@@ -161,7 +161,7 @@ const SETGROUPS: MapFile = MapFile {
 fn write(pid: i32, file: MapFile, text: &str) -> Result<(), LaunchError> {
     let path = format!("/proc/{pid}/{}", file.name);
     std::fs::write(&path, text).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         let why = errno_text(errno.raw_os_error());
         let error = ConfigError::new(
             file.pointer,

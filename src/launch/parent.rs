@@ -20,9 +20,9 @@ use crate::plan::cgroup::{CgroupPlan, Host, Manager};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
-use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
 use crate::sys::process::close_on_exec_from;
+use crate::sys::{Errno, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -145,7 +145,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
 /// It is not there, or its path is not UTF-8.
 pub(crate) fn open_bundle(bundle: &Path) -> Result<(String, ShortLived), LaunchError> {
     let path = std::path::absolute(bundle).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         LaunchError::System("open the bundle", bundle.display().to_string(), errno)
     })?;
     let text = path.to_str().ok_or_else(|| {
