@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
-use super::init::{self, Init};
+use super::begin;
+use super::init::Init;
 use super::namespaces::Entered;
 use super::notify::{self, Proxy};
 use super::program::Program;
@@ -232,7 +233,7 @@ impl Attempt<'_> {
             cgroup_mounts,
             labels: None,
             keyring: (!self.request.no_new_keyring)
-                .then(|| init::keyring_name(self.request.id.as_str())),
+                .then(|| begin::keyring_name(self.request.id.as_str())),
             no_pivot: self.request.no_pivot,
             is_root: self.state.owner == 0,
             waits_for_hooks: self.waits_for_hooks(),

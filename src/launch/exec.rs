@@ -26,7 +26,7 @@ use super::program::Program;
 use super::send::{channel, connect, send_fd};
 use super::talk::{send_listener, speaks};
 use super::{
-    Doing, LaunchError, Running, describe_process, init, parent, pid_file, stub_data, tty,
+    Doing, LaunchError, Running, begin, describe_process, parent, pid_file, stub_data, tty,
 };
 use crate::cgroup::{Beneath, Cgroup};
 use crate::container::template::Template;
@@ -230,7 +230,7 @@ impl Attempt<'_> {
                 .request
                 .template
                 .keyring
-                .then(|| init::keyring_name(&state.id)),
+                .then(|| begin::keyring_name(&state.id)),
             affinity: self.affinity,
             program: Program::new(self.process, self.scheduling, memfd),
             procfs: labels,

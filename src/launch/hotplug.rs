@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::begin::{become_root, undumpable};
 use super::exec::own_user_namespace;
-use super::init::{become_root, undumpable};
 use super::{Doing, LaunchError, describe, sources};
 use crate::config::spec::{IdMapping, Linux, Mount};
 use crate::config::{self, ConfigError};

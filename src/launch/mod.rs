@@ -21,6 +21,7 @@
 //! `run` has no fifo: the channel's close by execve says that the program runs.
 
 mod attempt;
+mod begin;
 mod describe;
 mod describe_process;
 mod devices;
