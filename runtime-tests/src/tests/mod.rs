@@ -64,6 +64,7 @@ mod seccomp_actions;
 mod security;
 mod several;
 mod systemd;
+mod systemd_answers;
 mod systemd_bus;
 mod terminal;
 mod update;
@@ -157,5 +158,6 @@ pub const ALL: &[&[Test]] = &[
     events::TESTS,
     usage::TESTS,
     systemd_bus::TESTS,
+    systemd_answers::TESTS,
     systemd::TESTS,
 ];
