@@ -91,6 +91,18 @@ fn start(ctx: &Ctx, c: &Container<'_>, manager: &Manager) -> Outcome<Running> {
     start.spawn_with(Stdio::null(), Stdio::null(), Stdio::null())
 }
 
+/// The manager is told that the container is ready, and then `start` ends.
+fn is_ready(c: &Container<'_>, manager: &Manager, starts: &mut Running) -> Outcome {
+    check_eq!(
+        manager.hears()?,
+        format!("READY=1\nMAINPID={}\n", c.pid()?),
+        "message"
+    );
+    check_eq!(manager.hears()?, "BARRIER=1", "second message");
+    check_eq!(starts.wait()?, 0, "exit code");
+    Ok(())
+}
+
 fn start_passes_ready_on_with_the_pid(ctx: &Ctx) -> Outcome {
     let manager = Manager::new(ctx)?;
     let c = created(
@@ -99,13 +111,7 @@ fn start_passes_ready_on_with_the_pid(ctx: &Ctx) -> Outcome {
         &manager,
     )?;
     let mut starts = start(ctx, &c, &manager)?;
-    check_eq!(
-        manager.hears()?,
-        format!("READY=1\nMAINPID={}\n", c.pid()?),
-        "message"
-    );
-    check_eq!(manager.hears()?, "BARRIER=1", "second message");
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.status_is("running")?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
@@ -153,10 +159,7 @@ fn an_abstract_socket_is_told_too(ctx: &Ctx) -> Outcome {
     };
     let c = created(ctx, &saying(ctx, &["READY=1"])?, &manager)?;
     let mut starts = start(ctx, &c, &manager)?;
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
-    Ok(())
+    is_ready(&c, &manager, &mut starts)
 }
 
 fn the_program_finds_the_socket_where_runc_has_it(ctx: &Ctx) -> Outcome {
@@ -188,9 +191,7 @@ fn a_user_namespace_has_the_socket(ctx: &Ctx) -> Outcome {
         .push("/mounts", run);
     let c = created(ctx, &b, &manager)?;
     let mut starts = start(ctx, &c, &manager)?;
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
 }
@@ -257,13 +258,7 @@ fn crun_1_31_only_ready_is_passed_on(ctx: &Ctx) -> Outcome {
     std::thread::sleep(Duration::from_millis(100));
     manager.hears_nothing()?;
     std::fs::write(b.rootfs().join("go"), "")?;
-    check_eq!(
-        manager.hears()?,
-        format!("READY=1\nMAINPID={}\n", c.pid()?),
-        "message"
-    );
-    check_eq!(manager.hears()?, "BARRIER=1", "second message");
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     manager.hears_nothing()
 }
 
@@ -282,9 +277,7 @@ fn crun_1_31_a_flood_does_not_hold_it_up(ctx: &Ctx) -> Outcome {
         .and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse().ok())
         .because("VmHWM")?;
     check!(peak < 40_000, "{peak} KB of memory");
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
 }
