@@ -22,6 +22,7 @@ tests!("notify":
     the_program_finds_the_socket_where_runc_has_it,
     a_user_namespace_has_the_socket,
     start_ends_with_a_container_that_never_says_it,
+    what_was_said_right_before_the_end_is_passed_on,
     without_a_service_manager_nothing_is_there,
     without_a_mount_namespace_nothing_is_there,
     a_created_container_is_started_without_a_service_manager,
@@ -203,6 +204,35 @@ fn start_ends_with_a_container_that_never_says_it(ctx: &Ctx) -> Outcome {
     check_eq!(starts.wait()?, 0, "exit code");
     c.status_is("stopped")?;
     manager.hears_nothing()
+}
+
+/// Seen to fail where one message is read once the init has ended.
+fn what_was_said_right_before_the_end_is_passed_on(ctx: &Ctx) -> Outcome {
+    let manager = Manager::new(ctx)?;
+    let b = Bundle::new(ctx)?.shell(
+        "while [ ! -e /go ]; do sleep 0.01; done; exec /bin/probe notify STATUS=a STATUS=b READY=1",
+    );
+    let c = created(ctx, &b, &manager)?;
+    let pid = c.pid()?;
+    let mut starts = start(ctx, &c, &manager)?;
+    c.wait_status("running")?;
+    // It wakes up to all of it at once.
+    procs::signal(starts.pid(), Signal::STOP);
+    ctx.until("start stands still", || {
+        procs::stat(starts.pid()).is_some_and(|(state, _)| state == 'T')
+    })?;
+    std::fs::write(b.rootfs().join("go"), "")?;
+    ctx.until("all is sent", || {
+        c.stdout().is_ok_and(|text| text.lines().count() == 3)
+    })?;
+    c.kill("KILL")?;
+    c.wait_status("stopped")?;
+    procs::signal(starts.pid(), Signal::CONT);
+    let told = manager.hears()?;
+    check_eq!(told, format!("READY=1\nMAINPID={pid}\n"), "message");
+    manager.hears()?;
+    check_eq!(starts.wait()?, 0, "exit code");
+    Ok(())
 }
 
 fn without_a_service_manager_nothing_is_there(ctx: &Ctx) -> Outcome {
