@@ -5,12 +5,14 @@
 //! container; the kernel drops it with its holder, so nobody is ever locked out by
 //! the dead. Files are replaced atomically: no verb sees half a state.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, accessat, mknodat,
+    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, accessat,
+    mknodat, renameat_with,
 };
 
 use super::id::Id;
@@ -20,15 +22,15 @@ use crate::sys::fd::ShortLived;
 use crate::sys::{Errno, errno_text, io_errno};
 
 /// The fifo that `start` opens.
-pub const FIFO: &std::ffi::CStr = c"exec.fifo";
+pub const FIFO: &CStr = c"exec.fifo";
 /// Its name until the container is created.
-pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+pub const NEW_FIFO: &CStr = c"exec.fifo.new";
 /// The same name, where it only says that the launch is not complete.
 const INCOMPLETE: &str = "exec.fifo.new";
 /// The directory of the notify socket, which the container sees.
-pub const NOTIFY: &std::ffi::CStr = c"notify";
+pub const NOTIFY: &CStr = c"notify";
 /// The record's name.
-pub const STATE_NAME: &std::ffi::CStr = c"state.json";
+pub const STATE_NAME: &CStr = c"state.json";
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
 
@@ -384,9 +386,7 @@ impl Entry {
         let remove = || rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR);
         let removed = match remove() {
             // Few containers have it.
-            Err(Errno::NOTEMPTY) => {
-                remove_tree(self.dir.as_fd(), NOTIFY, DEEPEST).and_then(|()| remove())
-            }
+            Err(Errno::NOTEMPTY) => remove_tree(self.dir.as_fd(), NOTIFY).and_then(|()| remove()),
             result => result,
         };
         match removed {
@@ -404,26 +404,67 @@ fn split_template(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// How many directories in one another are removed. The runtime makes one.
+/// How many directories in one another are held open. The runtime makes one.
 const DEEPEST: u32 = 32;
 
 /// Removes a directory and all in it, without following a link: a container may have had it
 /// writable.
-fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, depth: u32) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    for entry in Dir::read_from(&dir)? {
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let top = open_own(parent, name)?;
+    let mut lifted = 0;
+    loop {
+        let before = lifted;
+        empty(top.as_fd(), top.as_fd(), DEEPEST, &mut lifted)?;
+        if lifted == before {
+            break;
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Empties a directory. What is too deep in it is lifted into `top` by a new name, a number.
+fn empty(
+    dir: BorrowedFd<'_>,
+    top: BorrowedFd<'_>,
+    depth: u32,
+    lifted: &mut u64,
+) -> Result<(), Errno> {
+    for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;
         }
-        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) if depth > 0 => remove_tree(dir.as_fd(), name, depth - 1)?,
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) if depth > 0 => {
+                empty(open_own(dir, name)?.as_fd(), top, depth - 1, lifted)?;
+                rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?;
+            }
+            Err(Errno::ISDIR) => lift(dir, name, top, lifted)?,
             result => result?,
         }
     }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+    Ok(())
+}
+
+fn lift(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    top: BorrowedFd<'_>,
+    lifted: &mut u64,
+) -> Result<(), Errno> {
+    loop {
+        *lifted += 1;
+        match renameat_with(dir, name, top, lifted.to_string(), RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            result => return result,
+        }
+    }
+}
+
+fn open_own(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
 fn make_all(path: &Path) -> Result<(), StoreError> {

@@ -332,14 +332,16 @@ fn crun_1_31_the_mount_of_the_socket_is_private_and_read_only(ctx: &Ctx) -> Outc
 }
 
 /// Seen to fail where the state directory is expected to be as the runtime left it: delete
-/// stops at "directory not empty".
+/// stops at "directory not empty"; and where only so many directories in one another are removed:
+/// "is a directory".
 fn crun_1_31_what_the_container_makes_of_the_directory_does_not_matter(ctx: &Ctx) -> Outcome {
     let manager = Manager::new(ctx)?;
     let victim = ctx.dir.join("victim");
     std::fs::create_dir(&victim)?;
     std::fs::write(victim.join("f"), "")?;
     let line = format!(
-        "mount -o remount,rw,bind /run/notify || exit 3; cd /run/notify; mkdir -p a/b/c; \
+        "mount -o remount,rw,bind /run/notify || exit 3; cd /run/notify; mkdir -p a/b/c 1; \
+         for i in $(seq 80); do mkdir -p e/e; cd e; touch f; done; cd /run/notify; \
          ln -s {} link; ln -s {0} a/notify.sock; rm notify.sock; ln -s {0}/f notify.sock; \
          echo done; sleep 1000",
         victim.display()
