@@ -46,10 +46,15 @@ impl<'a> Fake<'a> {
 
     /// `checkpoint` into it.
     pub fn checkpoint(&self, c: &Container<'a>, flags: &[&str]) -> Outcome<Output> {
+        self.checkpoint_cmd(c, flags).run()
+    }
+
+    /// The same, to be run.
+    pub fn checkpoint_cmd(&self, c: &Container<'a>, flags: &[&str]) -> Cmd<'a> {
         let images = self.images().display().to_string();
         let mut words = vec!["checkpoint", "--image-path", &images];
         words.extend(flags);
-        self.on(c.verb::<&str>(&words, &[])).run()
+        self.on(c.verb::<&str>(&words, &[]))
     }
 
     /// `restore`, with images that are there.
@@ -73,6 +78,14 @@ impl<'a> Fake<'a> {
         std::fs::write(self.images().join("inventory.img"), "x")?;
         std::fs::write(self.images().join("descriptors.json"), descriptors)?;
         Ok(())
+    }
+
+    /// Where it waits if that is among its acts: open for writing once it does, closed to let it go.
+    pub fn stop(&self) -> Outcome<PathBuf> {
+        let go = self.dir.join("go");
+        let mkfifo = self.ctx.host(&["mkfifo", &go.display().to_string()]);
+        mkfifo.run()?.ok()?;
+        Ok(go)
     }
 
     /// What criu was asked, a line for each option.

@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, skip};
 use crate::{check, check_eq, tests};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Stdio;
 
 tests!("checkpoint":
     a_checkpointed_container_is_deleted,
@@ -14,6 +15,7 @@ tests!("checkpoint":
     binds_have_names_that_are_no_paths,
     a_mount_whose_place_criu_would_misread_is_refused,
     only_running_containers_are_checkpointed,
+    a_container_that_has_ended_meanwhile_is_not_given_to_criu,
     nobody_else_reads_what_criu_writes,
     failures_show_criu_s_first_error_and_the_log,
     without_criu_or_with_an_old_one_it_says_so,
@@ -186,6 +188,32 @@ fn only_running_containers_are_checkpointed(ctx: &Ctx) -> Outcome {
     fake.checkpoint(&c, &[])?.refused()?.says(&[words])?;
     let missing = fake.on(ctx.rt(&["checkpoint", "nobody"])).run()?;
     missing.refused()?.says(&["does not exist"])?;
+    Ok(())
+}
+
+/// criu knows it by its number, which may be another's by then.
+fn a_container_that_has_ended_meanwhile_is_not_given_to_criu(ctx: &Ctx) -> Outcome {
+    let c = sleeping(ctx)?.detach()?;
+    let fake = Fake::new(ctx, "wait-first")?;
+    let go = fake.stop()?;
+    let err = ctx.dir.join("err");
+    let cmd = fake.checkpoint_cmd(&c, &[]);
+    let mut running = cmd.spawn_with(
+        Stdio::null(),
+        Stdio::null(),
+        std::fs::File::create(&err)?.into(),
+    )?;
+    let go = std::fs::File::options().write(true).open(&go)?;
+    c.kill("KILL")?;
+    c.wait_status("stopped")?;
+    drop(go);
+    check_eq!(running.wait()?, 1, "exit code");
+    let said = std::fs::read_to_string(&err)?;
+    check!(said.contains("in stopped state"), "{said}");
+    check!(
+        !fake.dir.join("requests").exists(),
+        "criu was asked all the same"
+    );
     Ok(())
 }
 

@@ -115,10 +115,7 @@ fn a_foreground_restore_waits_and_deletes(ctx: &Ctx) -> Outcome {
 fn it_is_creating_until_criu_is_done(ctx: &Ctx) -> Outcome {
     let b = restorable(ctx)?;
     let fake = Fake::new(ctx, "wait")?;
-    let go = fake.dir.join("go");
-    ctx.host(&["mkfifo", &go.display().to_string()])
-        .run()?
-        .ok()?;
+    let go = fake.stop()?;
     let mut running = fake.restore(&b, &[])?.spawn()?;
     // It opens when criu has named the init, and waits.
     let go = std::fs::File::options().write(true).open(&go)?;
