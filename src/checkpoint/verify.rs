@@ -12,7 +12,7 @@ use crate::config::spec::Process;
 use crate::plan::Plan;
 use crate::plan::mounts::What;
 use crate::plan::namespaces::{CLONE_NEWTIME, KINDS};
-use crate::sys::{Errno, io_errno};
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWNS: u64 = libc::CLONE_NEWNS as u64;
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
@@ -89,7 +89,12 @@ impl Expected<'_> {
         let inode = |path: &str| {
             let stat = rustix::fs::stat(path);
             stat.map(|stat| (stat.st_dev, stat.st_ino))
-                .map_err(|errno| format!("cannot inspect {path}: {errno}"))
+                .map_err(|errno| {
+                    format!(
+                        "cannot inspect {path}: {}",
+                        errno_text(errno.raw_os_error())
+                    )
+                })
         };
         for (word, file, flag) in KINDS {
             // CRIU always restores into a time namespace of its own.
@@ -292,7 +297,7 @@ fn read(pid: i32, file: &str) -> Result<String, String> {
 }
 
 fn unreadable(pid: i32, file: &str, errno: Errno) -> String {
-    let why = crate::sys::errno_text(errno.raw_os_error());
+    let why = errno_text(errno.raw_os_error());
     format!("cannot read {file} of process {pid}: {why}")
 }
 
