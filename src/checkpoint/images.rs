@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxAttributes, Sta
 use super::{CheckpointError, images_error};
 use crate::rootfs::calls::open_tree;
 use crate::rootfs::resolve;
+use crate::sys::fd::write_all;
 use crate::sys::mount::{MountAttr, mount_setattr};
 use crate::sys::{Errno, io_errno};
 
@@ -219,7 +220,7 @@ impl Images {
         }
         let text = serde_json::to_vec(streams).unwrap_or_default();
         let file = self.create(DESCRIPTORS).map_err(failed)?;
-        rustix::io::write(&file, &text).map_err(failed).map(drop)
+        write_all(&file, &text).map_err(failed)
     }
 
     /// What the standard streams were; only those that the caller's take the place of are given.

@@ -18,7 +18,7 @@ use rustix::fs::{
 use super::id::Id;
 use super::state::State;
 use crate::network;
-use crate::sys::fd::ShortLived;
+use crate::sys::fd::{ShortLived, write_all};
 use crate::sys::{Errno, errno_text, io_errno};
 
 /// The fifo that `start` opens.
@@ -313,12 +313,7 @@ impl Entry {
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
             .map_err(self.io("make", name))?;
         let file = ShortLived::from(file);
-        let mut rest = text.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest).map_err(self.io("write", name))?;
-            rest = &rest[written..];
-        }
-        Ok(())
+        write_all(&file, &text).map_err(self.io("write", name))
     }
 
     /// Whether the launch of the container has not come to its end.

@@ -16,6 +16,7 @@ use super::guard::Guard;
 use crate::container::state::HookRecord;
 use crate::container::{State, Status};
 use crate::plan::path::c_string;
+use crate::sys::fd::write_all;
 use crate::sys::process::survive_file_limit;
 use crate::sys::spawn::{Gate, failed_exec, spawn};
 use crate::sys::{Errno, errno_text};
@@ -217,11 +218,7 @@ fn state_file(state: &[u8]) -> Result<OwnedFd, Errno> {
     // The init of the container may run this too, and handlers are not inherited.
     survive_file_limit();
     let file = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC)?;
-    let mut rest = state;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest)?;
-        rest = &rest[written..];
-    }
+    write_all(&file, state)?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     Ok(file)
 }

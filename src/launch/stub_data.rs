@@ -6,9 +6,10 @@ use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
 use crate::sys::Result;
+use crate::sys::fd::write_all;
 use crate::sys::process::SchedAttr;
 use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite, RlimitEntry};
-use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE, memfd_to_run, seal, write_all};
+use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE, memfd_to_run, seal};
 
 /// What goes into the block besides the process's plan.
 pub struct Extras<'a> {
