@@ -222,9 +222,9 @@ impl Attempt<'_> {
                 true => namespaces & !NEWUSER,
                 false => namespaces,
             },
-            root: match namespaces & NEWNS {
-                0 => Some(open_root(state.pid)?),
-                _ => None,
+            root: match namespaces & NEWNS == 0 || self.request.template.shares_mounts {
+                true => Some(open_root(state.pid)?),
+                false => None,
             },
             keyring: self
                 .request

@@ -146,9 +146,9 @@ impl Target<'_> {
     }
 
     fn enters_user_namespace(&self) -> Result<bool, LaunchError> {
-        if self.template.namespaces & NEWNS == 0 {
+        if self.template.namespaces & NEWNS == 0 || self.template.shares_mounts {
             return Err(LaunchError::Usage(format!(
-                "container {} has no mount namespace of its own: its mounts are the host's",
+                "container {} has no mount namespace of its own: what is mounted there is the host's or another's",
                 self.state.id
             )));
         }

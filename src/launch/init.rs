@@ -176,8 +176,9 @@ impl Init<'_> {
         let mut procfs = Procfs::new(self.pid_namespace.take());
         if plan.namespaces.makes(libc::CLONE_NEWNS as u64) {
             self.file_system(&mut procfs)?;
+        } else if plan.apart {
+            self.file_system_apart(&mut procfs)?;
         } else {
-            // The plan refuses mounts without a namespace of the container's own for them.
             if !plan.sysctls.is_empty() {
                 procfs.dir_or_hosts().at(Stage::Procfs)?;
             }
@@ -371,6 +372,31 @@ impl Init<'_> {
             rootfs::calls::set_propagation(root, flags).at(Stage::Propagation)?;
         }
         Ok(())
+    }
+
+    /// The same for a container whose mount namespace is the host's or another's: the tree is made in a copy of that,
+    /// which is left again. What remains is a tree in no namespace, with this process's root directory in it: nothing
+    /// is mounted for others, nothing has to be unmounted, and no `..` leads out of it.
+    fn file_system_apart(&mut self, procfs: &mut Procfs) -> Step {
+        let join = &self.plan.namespaces.join;
+        let mut joined = self.namespaces.iter();
+        let joined = joined.position(|(index, _)| join[*index].flag == libc::CLONE_NEWNS as u64);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = match joined {
+            Some(at) => {
+                let (index, file) = self.namespaces.remove(at);
+                setns(file.as_fd(), libc::CLONE_NEWNS as u64)
+                    .at_index(Stage::JoinNamespace, index)?;
+                file
+            }
+            None => rustix::fs::openat(CWD, c"/proc/self/ns/mnt", flags, Mode::empty())
+                .at(Stage::MakeNamespace)?,
+        };
+        unshare_namespaces(libc::CLONE_NEWNS as u64).at(Stage::MakeNamespace)?;
+        self.file_system(procfs)?;
+        let tree = rootfs::calls::open_tree(c"/", true).at(Stage::Rootfs)?;
+        setns(namespace.as_fd(), libc::CLONE_NEWNS as u64).at(Stage::MakeNamespace)?;
+        rootfs::enter(tree.as_fd())
     }
 
     fn make_terminal(&self, root: BorrowedFd<'_>, leads_session: bool) -> crate::sys::Result<()> {

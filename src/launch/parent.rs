@@ -60,6 +60,13 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let mut plan = plan::plan(&spec, bundle_text)?;
     let owner = rustix::process::geteuid();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
+        if plan.apart {
+            return Err(config::ConfigError::new(
+                "/linux/namespaces",
+                "without root's rights a container with mounts needs a mount namespace of its own",
+            )
+            .into());
+        }
         ids::add_user_namespace(&mut plan);
     }
     let listen_env = request
@@ -385,6 +392,7 @@ pub(crate) fn template(
             ..config::spec::Linux::default()
         },
         namespaces: plan.namespaces.all(),
+        shares_mounts: plan.namespaces.joins(libc::CLONE_NEWNS as u64),
         keyring: !request.no_new_keyring,
         keep_groups,
         seccomp,

@@ -53,7 +53,7 @@ pub fn make_room(plan: &Plan) -> Option<Rlimit> {
 /// # Errors
 /// A source that cannot be opened, or ids that cannot be mapped, with its pointer.
 pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
-    if !plan.namespaces.makes(libc::CLONE_NEWNS as u64) {
+    if !plan.namespaces.makes(libc::CLONE_NEWNS as u64) && !plan.apart {
         return Ok((None, Vec::new()));
     }
     let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);

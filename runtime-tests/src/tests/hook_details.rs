@@ -169,7 +169,7 @@ fn each_kind_sees_the_status_of_its_moment(ctx: &Ctx) -> Outcome {
     let b = saying(sleeper(ctx)?, &kinds, "cat");
     live(ctx, &b)?;
     for (kind, status) in [
-        ("prestart", "creating"),
+        ("prestart", "created"),
         ("createRuntime", "creating"),
         ("createContainer", "creating"),
         ("startContainer", "created"),
