@@ -201,7 +201,8 @@ impl Place<'_> {
 
     /// Words that say nothing about a mount of this kind would be a surprise left out.
     fn check_words(&self, options: &Options, is_bind: bool) -> Result<(), ConfigError> {
-        let refused = |option: &&str| !option.is_empty() && !is_ignored_on_bind(option);
+        let refused =
+            |option: &&str| !option.is_empty() && (options.remount || !is_ignored_on_bind(option));
         if is_bind && let Some(option) = split(&options.data).find(refused) {
             return Err(self.error(
                 "/options",

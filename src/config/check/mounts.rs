@@ -50,7 +50,8 @@ fn check_mount(
             "relative destination {destination:?} is deprecated; taken as relative to /"
         )));
     }
-    if mount.fstype.as_deref() == Some("bind") || has_bind_option(mount) {
+    let remounts = mount.options.iter().any(|option| *option == "remount");
+    if !remounts && (mount.fstype.as_deref() == Some("bind") || has_bind_option(mount)) {
         let options = at.member("options");
         for (index, option) in mount.options.iter().enumerate() {
             if is_ignored_on_bind(option) {
