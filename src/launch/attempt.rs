@@ -17,6 +17,7 @@ use super::{
 };
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
+use crate::container::kill::wait_end;
 use crate::container::state::hook_records;
 use crate::container::status::read_start;
 use crate::container::store::{FIFO, NEW_FIFO};
@@ -424,10 +425,21 @@ impl Attempt<'_> {
     }
 
     /// Takes back everything that was made. What cannot be is logged: the error
-    /// that led here is what the user has to see.
+    /// that led here is what the user has to see. Where processes or cgroups stay, so does the
+    /// record of them.
     pub(super) fn undo(&mut self) {
-        if let Some((_, pidfd)) = self.child.take() {
+        if let Some((pid, pidfd)) = self.child.take() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            if !wait_end(&pidfd, PATIENCE) {
+                let init = self.state.cgroup.why_stuck(pid.as_raw_nonzero().get());
+                log::warn!(
+                    "container {}: its init was killed and does not end: {}: \
+                     delete --force removes the container once it has",
+                    self.state.id,
+                    init.unwrap_or_default()
+                );
+                return;
+            }
             let _ = waitid_exited(&pidfd);
         }
         self.entry.undo_devices(&self.state);
@@ -435,7 +447,8 @@ impl Attempt<'_> {
         if self.cgroup_made
             && let Err(error) = self.state.cgroup.remove(PATIENCE)
         {
-            log::warn!("{error}");
+            log::warn!("{error}: delete --force tries again");
+            return;
         }
         if let Some(record) = &self.state.rdt {
             record.undo();
