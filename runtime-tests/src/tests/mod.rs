@@ -53,6 +53,7 @@ mod process;
 mod ps;
 mod rdt;
 mod restore;
+mod removing;
 mod rootfs;
 mod rootless;
 mod rootless_cgroups;
@@ -94,6 +95,7 @@ pub const ALL: &[&[Test]] = &[
     mounts_idmap::TESTS,
     mounts_many::TESTS,
     rootfs::TESTS,
+    removing::TESTS,
     rootless::TESTS,
     nested::TESTS,
     rootless_mounts::TESTS,
