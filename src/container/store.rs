@@ -72,7 +72,14 @@ impl fmt::Display for StoreError {
                     "cannot {what} {}: {}",
                     path.display(),
                     errno_text(errno.raw_os_error())
-                )
+                )?;
+                match *errno {
+                    Errno::ACCESS | Errno::PERM | Errno::ROFS if *what == "make" => f.write_str(
+                        ": the state directory has to be one that the caller may write to: \
+                         set XDG_RUNTIME_DIR or --root",
+                    ),
+                    _ => Ok(()),
+                }
             }
         }
     }
