@@ -59,6 +59,7 @@ mod rootless;
 mod rootless_cgroups;
 mod rootless_ids;
 mod rootless_mounts;
+mod rootless_without;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
@@ -101,6 +102,7 @@ pub const ALL: &[&[Test]] = &[
     rootless_mounts::TESTS,
     rootless_cgroups::TESTS,
     rootless_ids::TESTS,
+    rootless_without::TESTS,
     devices::TESTS,
     process::TESTS,
     rdt::TESTS,
