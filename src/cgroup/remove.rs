@@ -12,6 +12,9 @@ use super::kill::{kill_tree, wait_empty};
 use super::record::{Directory, parent};
 use super::{CgroupError, Record, members, tree};
 
+/// How long v1 may take to let go of a cgroup in which nobody is seen.
+const MOMENT: Duration = Duration::from_secs(1);
+
 impl Record {
     /// Removes the cgroup with everything in it: processes are killed, cgroups that the container
     /// made beneath its own are removed, and so are levels above that were made for it, once
@@ -56,9 +59,11 @@ impl Record {
         deadline: Instant,
     ) -> Result<(), CgroupError> {
         let mut tries = 0;
+        let mut alone_since = None;
         loop {
             let found = members::find(path)?;
             if found.is_any() {
+                alone_since = None;
                 let freezer = self.freezer() == Some(directory);
                 kill_tree(path, directory.v2, freezer, libc::SIGKILL)?;
                 // Who is frozen here may be so by the freezer's hierarchy.
@@ -72,13 +77,13 @@ impl Record {
             if rmdir_tree(path, deadline)? {
                 return Ok(());
             }
-            // On v1 nobody kills or waits for whom he does not see.
-            let hidden = found.is_any() && found.pids.is_empty() && !directory.v2;
-            if Instant::now() >= deadline || hidden {
+            // The last process is dead and still on its way out of the kernel's list, for
+            // microseconds; no event of v1 tells when it is off. Whoever stays longer is out of
+            // sight: v1 leaves out of the list whom this pid namespace does not have.
+            let since = *alone_since.get_or_insert_with(Instant::now);
+            if Instant::now() >= deadline || !directory.v2 && since.elapsed() >= MOMENT {
                 return Err(self.in_use(path, began));
             }
-            // The last process is dead and still on its way out of the kernel's list; no event
-            // tells when it is off. This lasts for microseconds.
             give_way(tries);
             tries += 1;
         }
@@ -88,11 +93,7 @@ impl Record {
         let found = members::find(path).unwrap_or_default();
         let mut who = self.why_all_stuck(&found.pids);
         if who.is_empty() {
-            who = match found.is_any() {
-                true => "a process that this pid namespace does not show",
-                false => "others are still making cgroups or processes in it",
-            }
-            .to_owned();
+            who = "a process that this pid namespace does not show".to_owned();
         }
         let state = format!("still busy after {} s: {who}", began.elapsed().as_secs());
         let busy = found.first.unwrap_or_else(|| path.to_owned());

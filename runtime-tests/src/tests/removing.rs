@@ -26,6 +26,8 @@ tests!("removing":
     a_process_that_no_signal_ends_is_named as Long,
     an_init_that_waits_for_another_names_it as Long,
     who_has_ended_and_is_not_reaped_is_named as Long,
+    who_cannot_be_seen_is_told_soon_on_v1,
+    who_cannot_be_seen_is_killed_all_the_same_on_v2,
     a_lock_that_is_never_given_back_is_no_reason_to_wait_for_ever as Long,
     a_failed_create_that_cannot_tidy_up_keeps_its_record as Long,
 );
@@ -390,6 +392,36 @@ fn who_has_ended_and_is_not_reaped_is_named(ctx: &Ctx) -> Outcome {
     stays(&c, &["(sleep) ended, ", &own, "does not reap it"])?;
     procs::reap_all();
     delete_within(&c, AT_ONCE)?.ok()?;
+    ctx.nothing_left()
+}
+
+/// `delete --force` by a runtime in a pid namespace that does not show the container.
+fn delete_unseen<'a>(c: &Container<'a>) -> crate::command::Cmd<'a> {
+    c.verb::<&str>(&["delete", "--force"], &[])
+        .within(&["unshare", "--pid", "--fork"])
+}
+
+fn who_cannot_be_seen_is_told_soon_on_v1(ctx: &Ctx) -> Outcome {
+    ctx.v1("freezer")?;
+    let c = sleeping(ctx)?;
+    let began = Instant::now();
+    let output = delete_unseen(&c).run()?.refused()?;
+    check!(began.elapsed() < AT_ONCE, "it waited");
+    let cgroup = format!("{}/{}: still busy", ctx.prefix, c.id);
+    let who = "a process that this pid namespace does not show";
+    says_all(&output, &[&cgroup, who])?;
+    delete_within(&c, AT_ONCE)?.ok()?;
+    ctx.nothing_left()
+}
+
+fn who_cannot_be_seen_is_killed_all_the_same_on_v2(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    let c = sleeping(ctx)?;
+    let dir = ctx.cgroup_dir(ctx.v2("")?, &c.id);
+    if !dir.join("cgroup.kill").exists() {
+        return skip("this kernel has no cgroup.kill (Linux 5.14)");
+    }
+    delete_unseen(&c).run()?.ok()?;
     ctx.nothing_left()
 }
 
