@@ -241,7 +241,6 @@ mod tests {
     #[test]
     fn the_resource_limits_are_the_kernels() {
         use crate::config::names::RLIMITS;
-        use crate::launch::denied::in_path;
         for (resource, name) in RESOURCES.iter().zip(RLIMITS) {
             let word = format!("RLIMIT_{resource:?}").to_ascii_uppercase();
             assert_eq!(word, name);
