@@ -6,7 +6,6 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
 use super::init::Init;
-use super::{begin, denied};
 use super::namespaces::Entered;
 use super::notify::{self, Proxy};
 use super::program::Program;
@@ -15,6 +14,7 @@ use super::{
     Doing, LaunchError, Launched, Request, Running, devices, hooks, ids, oom, parent, pid_file,
     rootless, sources, stub_data,
 };
+use super::{begin, denied};
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
 use crate::container::kill::wait_end;
