@@ -13,7 +13,7 @@ use super::record::{Directory, parent};
 use super::{CgroupError, Record, members, tree};
 
 /// How long v1 may take to let go of a cgroup in which nobody is seen.
-const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(3);
 
 impl Record {
     /// Removes the cgroup with everything in it: processes are killed, cgroups that the container
