@@ -319,7 +319,8 @@ impl Attempt<'_> {
         if self.cgroup_made
             && let Err(error) = record.remove(PATIENCE)
         {
-            log::warn!("{error}");
+            log::warn!("{error}: delete --force tries again");
+            return;
         }
         if let (true, Some(path)) = (self.pid_file, &self.request.launch.pid_file) {
             let _ = std::fs::remove_file(path);

@@ -9,16 +9,21 @@ use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{
     Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, accessat,
     mknodat, renameat_with,
 };
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::id::Id;
+use super::kill::wait_end;
 use super::state::State;
 use crate::network;
+use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::{ShortLived, write_all};
+use crate::sys::process::exit_now;
 use crate::sys::{Errno, errno_text, io_errno};
 
 /// The fifo that `start` opens.
@@ -67,7 +72,14 @@ impl fmt::Display for StoreError {
                     "cannot {what} {}: {}",
                     path.display(),
                     errno_text(errno.raw_os_error())
-                )
+                )?;
+                match *errno {
+                    Errno::ACCESS | Errno::PERM | Errno::ROFS if *what == "make" => f.write_str(
+                        ": the state directory has to be one that the caller may write to: \
+                         set XDG_RUNTIME_DIR or --root",
+                    ),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -224,6 +236,37 @@ impl Entry {
             return Err(StoreError::Missing(self.id.to_string()));
         }
         Ok(true)
+    }
+
+    /// Takes the lock, which another verb holds; `false` if it still does after `patience`.
+    ///
+    /// # Errors
+    /// flock(2), clone3(2); [`StoreError::Missing`] if the container went away while waiting.
+    pub fn lock_within(&self, patience: Duration) -> Result<bool, StoreError> {
+        // flock(2) knows no time limit. The lock belongs to the open directory, which a child has
+        // too, and a child can be ended.
+        let own = rustix::process::getpid();
+        match clone3(0, None).map_err(self.io("lock", ""))? {
+            Cloned::Child => {
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                if rustix::process::getppid() == Some(own) {
+                    let exclusive = FlockOperation::LockExclusive;
+                    while rustix::fs::flock(&self.dir, exclusive) == Err(Errno::INTR) {}
+                }
+                exit_now(0)
+            }
+            Cloned::Parent { pidfd, .. } => {
+                wait_end(&pidfd, patience);
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                let child = WaitId::PidFd(pidfd.as_fd());
+                while waitid(child.clone(), WaitIdOptions::EXITED).err() == Some(Errno::INTR) {}
+            }
+        }
+        let taken = self.lock(false)?;
+        if taken && !self.is_there()? {
+            return Err(StoreError::Missing(self.id.to_string()));
+        }
+        Ok(taken)
     }
 
     /// Whether the directory has not been removed.

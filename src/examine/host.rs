@@ -173,7 +173,7 @@ impl Look<'_> {
             if maps.is_empty() || alone {
                 continue;
             }
-            if !crate::host::is_set_uid(helper) {
+            if !crate::launch::denied::is_set_uid(helper) {
                 self.error(
                     &format!("/linux/{name}"),
                     &format!("the ids need {helper}, which is not in $PATH or not set-uid"),

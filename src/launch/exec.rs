@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::attempt::{ignored_signals, waitid_exited};
+use super::attempt::{Inherited, waitid_exited};
 use super::joiner::Joiner;
 use super::program::Program;
 use super::send::{channel, connect, send_fd};
@@ -178,11 +178,17 @@ impl Attempt<'_> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let own = rustix::fs::openat(CWD, c"/proc/self/status", flags, Mode::empty())
             .doing("open", "/proc/self/status")?;
+        let inherited = Inherited::read(&own.into());
+        let joins_user = self.request.template.namespaces & NEWUSER != 0;
+        let stay = !joins_user && inherited.groups_stay();
+        if stay && !self.process.groups.is_empty() {
+            return Err(super::rootless::no_groups());
+        }
         let extras = stub_data::Extras {
             wait: false,
-            ignored_signals: ignored_signals(&own.into()),
-            keep_groups: self.request.template.keep_groups,
-            joins_user: self.request.template.namespaces & NEWUSER != 0,
+            ignored_signals: inherited.ignored_signals,
+            keep_groups: self.request.template.keep_groups || stay,
+            may_lack_groups: joins_user || !inherited.groups,
             close_from: 3 + self.request.preserve_fds,
             seccomp: program.as_ref(),
             scheduler: self.scheduling.scheduler.as_ref(),

@@ -202,11 +202,13 @@ fn run(file: MapFile, pid: i32, map: &str) -> Result<(), LaunchError> {
                 "{helper} refuses the mappings: {}",
                 super::hooks::one_line(&String::from_utf8_lossy(&output.stderr))
             ),
-            format!(
-                "is there a line for user {} in {} that holds the range?",
-                geteuid().as_raw(),
-                file.ranges
-            ),
+            super::denied::helper(helper).unwrap_or_else(|| {
+                format!(
+                    "is there a line for user {} in {} that holds the range?",
+                    geteuid().as_raw(),
+                    file.ranges
+                )
+            }),
         ),
     }
 }

@@ -22,6 +22,7 @@
 
 mod attempt;
 mod begin;
+pub mod denied;
 mod describe;
 mod describe_process;
 mod devices;

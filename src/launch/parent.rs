@@ -131,7 +131,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         entry,
         child: None,
         cgroup_made: false,
-        ignored_signals: 0,
+        inherited: Default::default(),
         hooks_ran: false,
         pid_file: false,
         second_to_come: false,

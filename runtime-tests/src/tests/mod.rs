@@ -52,12 +52,14 @@ mod pause;
 mod process;
 mod ps;
 mod rdt;
+mod removing;
 mod restore;
 mod rootfs;
 mod rootless;
 mod rootless_cgroups;
 mod rootless_ids;
 mod rootless_mounts;
+mod rootless_without;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
@@ -94,11 +96,13 @@ pub const ALL: &[&[Test]] = &[
     mounts_idmap::TESTS,
     mounts_many::TESTS,
     rootfs::TESTS,
+    removing::TESTS,
     rootless::TESTS,
     nested::TESTS,
     rootless_mounts::TESTS,
     rootless_cgroups::TESTS,
     rootless_ids::TESTS,
+    rootless_without::TESTS,
     devices::TESTS,
     process::TESTS,
     rdt::TESTS,
