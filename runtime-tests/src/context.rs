@@ -86,6 +86,12 @@ impl Ctx {
         Cmd::runtime(self, args)
     }
 
+    /// What the runtime says it can do.
+    pub fn features(&self) -> Outcome<serde_json::Value> {
+        let output = self.rt(&["features"]).run()?.ok()?;
+        serde_json::from_str(&output.stdout).because("features")
+    }
+
     /// A program of the host.
     pub fn host<S: AsRef<str>>(&self, argv: &[S]) -> Cmd<'_> {
         Cmd::host(self, argv)

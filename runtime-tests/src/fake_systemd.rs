@@ -2,6 +2,8 @@
 //! remembers what it was asked. It speaks as much of D-Bus as a runtime needs, on its own: a
 //! mistake in the runtime's messages must not be understood here.
 
+pub mod scene;
+
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome};
 use serde_json::{Value, json};

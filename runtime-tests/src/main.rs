@@ -14,6 +14,7 @@ mod container;
 mod context;
 mod driver;
 mod facts;
+mod fake_criu;
 mod fake_systemd;
 mod isolate;
 mod leaks;

@@ -12,7 +12,7 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group {
         reason: "CRIU needs root",
-        tests: &["checkpoint::"],
+        tests: &["checkpoint::", "restore::", "criu::"],
     },
     Group {
         reason: "moving network devices needs root",
@@ -111,7 +111,7 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "files that the test makes are root's",
+        reason: "files and cgroups that the test makes are root's",
         tests: &[
             "mounts_links::words_for_links_work_in_a_user_namespace",
             "mounts_tmpfs::tmpcopyup_copies_files_links_modes_and_owners",
@@ -122,6 +122,7 @@ const GROUPS: &[Group] = &[
             "logs::journald_gets_entries_of_its_own_protocol",
             "logs::syslog_gets_lines_as_of_the_c_library",
             "rdt::",
+            "removing::",
             "output::spec_does_not_overwrite",
             "output::spec_rootless_has_a_user_namespace",
         ],
@@ -139,7 +140,10 @@ const GROUPS: &[Group] = &[
     },
     Group {
         reason: "the limit would be the harness's",
-        tests: &["callers_limits::a_limit_of_open_files_is_an_error_in_one_line"],
+        tests: &[
+            "callers_limits::a_limit_of_open_files_is_an_error_in_one_line",
+            "rootless_without::a_limit_of_no_user_namespaces_is_named",
+        ],
     },
     Group {
         reason: "asks the system's systemd, or has a user of its own",

@@ -1,14 +1,14 @@
 //! Freezing and thawing a container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::file;
-use super::{CgroupError, Record};
+use super::record::parent;
+use super::{CgroupError, Record, file};
 
 /// How long freezing and thawing may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +60,13 @@ impl Record {
         thaw(&path, v2)
     }
 
+    /// The frozen cgroup above, if one holds the container frozen in which no signal arrives: of
+    /// v1, where it keeps even the killed from dying.
+    pub fn frozen_from_above(&self) -> Option<String> {
+        let directory = self.freezer().filter(|directory| !directory.v2)?;
+        frozen_at(parent(&self.absolute(directory)), false)
+    }
+
     fn freezer_path(&self, action: &'static str) -> Result<(String, bool), CgroupError> {
         match self.freezer() {
             Some(directory) => Ok((self.absolute(directory), directory.v2)),
@@ -88,19 +95,37 @@ fn stands_still_v1(state: &str) -> bool {
     state != "THAWED"
 }
 
+/// Asks for a cgroup to be frozen or thawed, and does not wait.
+pub(super) fn ask(directory: BorrowedFd, v2: bool, frozen: bool) -> Result<(), Errno> {
+    let (name, value) = request(v2, frozen);
+    file::write(directory, name, value)
+}
+
+/// The file and what is written to it.
+pub(super) fn request(v2: bool, frozen: bool) -> (&'static str, &'static str) {
+    match (v2, frozen) {
+        (true, true) => ("cgroup.freeze", "1"),
+        (true, false) => ("cgroup.freeze", "0"),
+        (false, true) => ("freezer.state", "FROZEN"),
+        (false, false) => ("freezer.state", "THAWED"),
+    }
+}
+
 /// Freezes or thaws the cgroup at `path` and waits until it is so.
 pub(super) fn set_frozen(path: &str, v2: bool, frozen: bool) -> Result<(), CgroupError> {
-    if v2 {
-        let value = if frozen { "1" } else { "0" };
-        let freeze = format!("{path}/cgroup.freeze");
-        file::write(CWD, &freeze, value)
-            .map_err(|errno| CgroupError::write(freeze, value, errno))?;
-        return match wait_for(path, "frozen", frozen, Instant::now() + PATIENCE)? {
-            true => Ok(()),
-            false => Err(took_too_long(path, frozen)),
-        };
+    if !v2 {
+        return set_frozen_v1(path, frozen);
     }
-    set_frozen_v1(path, frozen)
+    let (name, value) = request(v2, frozen);
+    let freeze = format!("{path}/{name}");
+    file::write(CWD, &freeze, value).map_err(|errno| CgroupError::write(freeze, value, errno))?;
+    if !frozen && is_frozen(path, v2) {
+        refuse_frozen_above(path, v2)?;
+    }
+    match wait_for(path, "frozen", frozen, Instant::now() + PATIENCE)? {
+        true => Ok(()),
+        false => Err(took_too_long(path, frozen)),
+    }
 }
 
 /// Thaws the cgroup at `path`; one that is gone holds nobody.
@@ -108,6 +133,35 @@ pub(super) fn thaw(path: &str, v2: bool) -> Result<(), CgroupError> {
     match set_frozen(path, v2, false) {
         Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => Ok(()),
         result => result,
+    }
+}
+
+/// The cgroup that holds the one at `path` frozen: itself or one above it.
+pub(super) fn frozen_at(path: &str, v2: bool) -> Option<String> {
+    let file = if v2 {
+        "cgroup.freeze"
+    } else {
+        "freezer.self_freezing"
+    };
+    let mut level = path;
+    // The root of a hierarchy has no such file.
+    while let Ok(value) = file::read(CWD, &format!("{level}/{file}")) {
+        if value == "1" {
+            return Some(level.to_owned());
+        }
+        level = parent(level);
+    }
+    None
+}
+
+/// What is frozen from above stays so, whatever is written to its own file.
+fn refuse_frozen_above(path: &str, v2: bool) -> Result<(), CgroupError> {
+    match frozen_at(parent(path), v2) {
+        Some(above) => {
+            let state = format!("{above} above it is frozen");
+            Err(CgroupError::state("thaw", path, state).hint("thaw that first"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -124,11 +178,11 @@ fn took_too_long(path: &str, frozen: bool) -> CgroupError {
 /// v1 sends no event: reading the state is what moves FREEZING on to FROZEN
 /// (freezer-subsystem.rst), so it is read again until then.
 fn set_frozen_v1(path: &str, frozen: bool) -> Result<(), CgroupError> {
-    let path = format!("{path}/freezer.state");
-    let value = if frozen { "FROZEN" } else { "THAWED" };
-    let failed = |errno| CgroupError::write(path.clone(), value, errno);
+    let (name, value) = request(false, frozen);
+    let file = format!("{path}/{name}");
+    let failed = |errno| CgroupError::write(file.clone(), value, errno);
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let state = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+    let state = rustix::fs::openat(CWD, &file, flags, Mode::empty()).map_err(failed)?;
     let deadline = Instant::now() + PATIENCE;
     let mut tries = 0;
     loop {
@@ -137,8 +191,11 @@ fn set_frozen_v1(path: &str, frozen: bool) -> Result<(), CgroupError> {
         if file::read_from(state.as_fd()).map_err(failed)? == value {
             return Ok(());
         }
+        if !frozen {
+            refuse_frozen_above(path, false)?;
+        }
         if Instant::now() >= deadline {
-            return Err(took_too_long(super::record::parent(&path), frozen));
+            return Err(took_too_long(path, frozen));
         }
         give_way(tries);
         tries += 1;

@@ -1,6 +1,6 @@
 //! Signals to every process of a container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
@@ -8,10 +8,8 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::file;
 use super::freeze::{self, set_frozen, thaw};
-use super::members;
-use super::{CgroupError, Record};
+use super::{CgroupError, Record, file, members, tree};
 use crate::sys;
 
 /// How often new processes are looked for where nothing stops them from being born.
@@ -22,7 +20,8 @@ impl Record {
     /// born meanwhile. A frozen container is thawed, so that the signal arrives.
     ///
     /// # Errors
-    /// The kernel refuses a signal or the cgroup cannot be read. Processes that are gone and a
+    /// The kernel refuses a signal or the cgroup cannot be read. A cgroup above that is frozen is
+    /// one too, but not with SIGKILL ([`Record::frozen_from_above`]). Processes that are gone and a
     /// cgroup that is gone are no errors.
     pub fn kill_all(&self, signal: i32) -> Result<(), CgroupError> {
         let Some(directory) = self.reference() else {
@@ -32,6 +31,20 @@ impl Record {
         match self.freezer() {
             Some(directory) => kill_tree(&path, directory.v2, true, signal),
             None => kill_tree(&path, directory.v2, false, signal),
+        }
+    }
+}
+
+impl Record {
+    /// Thaws the container and what it froze beneath itself, so that SIGKILL arrives. Nobody is
+    /// waited for.
+    ///
+    /// # Errors
+    /// The kernel refuses. A cgroup that is gone is no error.
+    pub fn thaw_killed(&self) -> Result<(), CgroupError> {
+        match self.freezer() {
+            Some(directory) => thaw_tree(&self.absolute(directory), directory.v2),
+            None => Ok(()),
         }
     }
 }
@@ -64,11 +77,25 @@ pub(super) fn kill_tree(
 }
 
 /// Thaws `path` and what the container itself froze beneath it: a frozen process of v1 does not
-/// die. One that is gone is no error.
+/// die. Nobody is waited for. What is gone is no error.
 fn thaw_tree(path: &str, v2: bool) -> Result<(), CgroupError> {
-    members::tree(path)?
-        .iter()
-        .try_for_each(|directory| thaw(directory, v2))
+    tree::walk(path, &mut Thaw { v2 })
+}
+
+struct Thaw {
+    v2: bool,
+}
+
+impl tree::Visitor for Thaw {
+    fn enter(&mut self, directory: BorrowedFd, shown: &str) -> Result<(), CgroupError> {
+        match freeze::ask(directory, self.v2, false) {
+            Err(errno) if !tree::is_gone(errno) => {
+                let (name, value) = freeze::request(self.v2, false);
+                Err(CgroupError::write(format!("{shown}/{name}"), value, errno))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Signals what is found, again and again until nothing new is found.
@@ -109,8 +136,9 @@ fn open(pids: &[u32]) -> Result<Vec<(u32, OwnedFd)>, CgroupError> {
         };
         match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
             Ok(process) => processes.push((pid, process)),
-            // EINVAL: a thread of a threaded cgroup; its leader is found by its own pid.
-            Err(Errno::SRCH | Errno::INVAL) => {}
+            // A thread of a threaded cgroup (EINVAL, in later kernels ENOENT); its leader is found
+            // by its own pid.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => {}
             Err(errno) => {
                 return Err(CgroupError::kernel("open", format!("process {pid}"), errno));
             }

@@ -1,12 +1,11 @@
 //! Which processes are in a cgroup and in those beneath it.
 
-use rustix::fs::CWD;
+use std::os::fd::BorrowedFd;
+
 use rustix::io::Errno;
 
-use super::file;
-use super::freeze;
 use super::record::Directory;
-use super::{CgroupError, Record};
+use super::{CgroupError, Record, file, freeze, tree};
 
 impl Record {
     /// The processes in the cgroup and in all beneath it, as pids of the caller's namespace.
@@ -23,73 +22,55 @@ impl Record {
 
 /// The processes in `directory` and all directories beneath it. One that vanishes has none.
 pub(super) fn of_tree(directory: &str) -> Result<Vec<u32>, CgroupError> {
-    let mut pids = Vec::new();
-    for directory in tree(directory)? {
-        add(&directory, &mut pids)
-            .map_err(|errno| CgroupError::kernel("read the processes of", directory, errno))?;
-    }
-    Ok(pids)
+    find(directory).map(|members| members.pids)
 }
 
-/// `directory` and all beneath it: a directory stands before those that are in it.
-pub(super) fn tree(directory: &str) -> Result<Vec<String>, CgroupError> {
-    let mut found = vec![directory.to_owned()];
-    let mut next = 0;
-    while next < found.len() {
-        let children = children(&found[next])
-            .map_err(|errno| CgroupError::kernel("list", found[next].clone(), errno))?;
-        found.extend(children);
-        next += 1;
-    }
-    Ok(found)
+/// The same with what else there is to know.
+pub(super) fn find(directory: &str) -> Result<Members, CgroupError> {
+    let mut members = Members::default();
+    tree::walk(directory, &mut members)?;
+    Ok(members)
 }
 
-fn children(directory: &str) -> Result<Vec<String>, Errno> {
-    let is_gone = |errno: &Errno| *errno == Errno::NOENT || *errno == Errno::NODEV;
-    match rustix::fs::stat(directory) {
-        // kernfs counts subdirectories as links, beside "." and the entry above.
-        Ok(stat) if stat.st_nlink <= 2 => return Ok(Vec::new()),
-        Ok(_) => {}
-        Err(errno) if is_gone(&errno) => return Ok(Vec::new()),
-        Err(errno) => return Err(errno),
+/// Who is in a cgroup and beneath it.
+#[derive(Default)]
+pub(super) struct Members {
+    /// Those that the caller's pid namespace shows.
+    pub(super) pids: Vec<u32>,
+    /// A directory that is not empty, if there is one.
+    pub(super) first: Option<String>,
+}
+
+impl Members {
+    /// Whether there is any process, shown or not.
+    pub(super) fn is_any(&self) -> bool {
+        self.first.is_some()
     }
-    let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let entries = match std::fs::read_dir(directory).map_err(as_errno) {
-        Ok(entries) => entries,
-        Err(errno) if is_gone(&errno) => return Ok(Vec::new()),
-        Err(errno) => return Err(errno),
-    };
-    let mut children = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(as_errno)?;
-        if entry.file_type().map_err(as_errno)?.is_dir() {
-            children.push(format!(
-                "{directory}/{}",
-                entry.file_name().to_string_lossy()
-            ));
+}
+
+impl tree::Visitor for Members {
+    fn enter(&mut self, directory: BorrowedFd, shown: &str) -> Result<(), CgroupError> {
+        let text = match file::read_all(directory, "cgroup.procs") {
+            // A threaded cgroup has no processes to show (cgroup-v2.rst, "Threads").
+            Err(Errno::OPNOTSUPP) => file::read_all(directory, "cgroup.threads"),
+            other => other,
+        };
+        match text {
+            Ok(text) => {
+                if !text.is_empty() && self.first.is_none() {
+                    self.first = Some(shown.to_owned());
+                }
+                // 0 stands for a process that this pid namespace cannot see.
+                self.pids.extend(
+                    text.lines()
+                        .filter_map(|line| line.parse::<u32>().ok())
+                        .filter(|pid| *pid != 0),
+                );
+                Ok(())
+            }
+            Err(errno) if tree::is_gone(errno) => Ok(()),
+            Err(errno) => Err(CgroupError::kernel("read the processes of", shown, errno)),
         }
-    }
-    Ok(children)
-}
-
-fn add(directory: &str, pids: &mut Vec<u32>) -> Result<(), Errno> {
-    let text = match file::read_all(CWD, &format!("{directory}/cgroup.procs")) {
-        // A threaded cgroup has no processes to show (cgroup-v2.rst, "Threads").
-        Err(Errno::OPNOTSUPP) => file::read_all(CWD, &format!("{directory}/cgroup.threads")),
-        other => other,
-    };
-    match text {
-        Ok(text) => {
-            // 0 stands for a process that this pid namespace cannot see.
-            pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse::<u32>().ok())
-                    .filter(|pid| *pid != 0),
-            );
-            Ok(())
-        }
-        Err(Errno::NOENT | Errno::NODEV) => Ok(()),
-        Err(errno) => Err(errno),
     }
 }
 

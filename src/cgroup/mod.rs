@@ -19,9 +19,11 @@ mod probe;
 mod record;
 mod remove;
 pub mod stats;
+mod stuck;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod unit;
 mod update;
 

@@ -17,7 +17,7 @@ const SYSTEMD: &str = "systemd";
 ///
 /// It is made and written down before the cgroup is, so that it names at least what a create that
 /// was killed half-way has left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Where the cgroup file systems are mounted.
     pub(super) root: String,

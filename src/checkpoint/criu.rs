@@ -338,7 +338,8 @@ impl Child<'_> {
         }
         if !self.start.callers_streams {
             use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, rustix::fs::Mode::empty())
+            let flags = OFlags::RDWR | OFlags::CLOEXEC;
+            let null = rustix::fs::open(c"/dev/null", flags, rustix::fs::Mode::empty())
                 .map_err(says("open /dev/null"))?;
             dup2_stdin(&null).map_err(says("give criu its streams"))?;
             dup2_stdout(self.output).map_err(says("give criu its streams"))?;

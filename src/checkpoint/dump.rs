@@ -3,6 +3,7 @@
 use std::fs::read_link;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -10,15 +11,14 @@ use super::criu::{self, Criu, Start};
 use super::images::{Images, is_outside};
 use super::rpc::{self, Kind, option};
 use super::wire::Message;
-use super::{CheckpointError, NetworkLock, Options, images_error, mounts, system};
+use super::{CheckpointError, NetworkLock, Options, images_error, mounts, read, system};
 use crate::cgroup::Cgroupfs;
 use crate::config;
-use crate::container::kill::open_init;
+use crate::container::kill::{open_init, wait_end};
 use crate::container::{Entry, State, Status, delete, status};
 use crate::launch::{LaunchError, cgroup_mounts, hooks, open_bundle};
 use crate::plan::cgroup::Manager;
 use crate::plan::{self, Plan};
-use crate::sys::Errno;
 
 /// CRIU's log.
 const LOG: &str = "dump.log";
@@ -29,7 +29,7 @@ pub const SHARED: [(&str, &str, u64); 2] = [
 ];
 
 /// What is to be written.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Request {
     /// What `restore` has too.
     pub options: Options,
@@ -66,12 +66,10 @@ pub fn checkpoint(entry: &Entry, request: &Request) -> Result<(), CheckpointErro
         Status::Running | Status::Paused => {}
         status => return Err(CheckpointError::Status(status)),
     }
-    // Held through all of it: the number stands for nobody else.
     let Some(init) = open_init(&state) else {
         return Err(CheckpointError::Status(Status::Stopped));
     };
-    dump(&state, request)?;
-    drop(init);
+    dump(&state, &init, request)?;
     if request.leave_running || request.pre_dump {
         return Ok(());
     }
@@ -81,7 +79,7 @@ pub fn checkpoint(entry: &Entry, request: &Request) -> Result<(), CheckpointErro
     Ok(())
 }
 
-fn dump(state: &State, request: &Request) -> Result<(), CheckpointError> {
+fn dump(state: &State, init: &OwnedFd, request: &Request) -> Result<(), CheckpointError> {
     let (kind, what) = match request.pre_dump {
         true => (Kind::PreDump, "write the memory"),
         false => (Kind::Dump, "checkpoint the container"),
@@ -127,8 +125,13 @@ fn dump(state: &State, request: &Request) -> Result<(), CheckpointError> {
             .text(option::PARENT_IMG, parent.as_os_str().as_bytes())
             .flag(option::TRACK_MEM, true);
     }
-    let mountinfo = namespaces_and_mounts(&mut options, state, request.pre_dump)?;
-    let streams = streams(state.pid, &mountinfo);
+    let mountinfo = namespaces_and_mounts(&mut options, state, request.pre_dump);
+    let streams = streams(state.pid, mountinfo.as_deref().unwrap_or_default());
+    // What was looked up by the init's number was the init's: it is there still.
+    if wait_end(init, Duration::ZERO) {
+        return Err(CheckpointError::Status(Status::Stopped));
+    }
+    mountinfo?;
     for name in streams.iter().filter(|name| is_outside(name)) {
         options.text(option::EXTERNAL, name);
     }
@@ -275,10 +278,7 @@ fn namespaces_and_mounts(
         options.text(option::EXTERNAL, text);
     }
     let path = format!("/proc/{}", state.pid);
-    let text = std::fs::read(format!("{path}/mountinfo"))
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-        .map_err(system("read the mounts of", &path))?;
-    let lines = mounts::parse(&text);
+    let lines = mounts::parse(&read(&format!("{path}/mountinfo"))?);
     if pre_dump {
         return Ok(lines);
     }

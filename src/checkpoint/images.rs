@@ -9,8 +9,9 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, StatxAttributes, Sta
 use super::{CheckpointError, images_error};
 use crate::rootfs::calls::open_tree;
 use crate::rootfs::resolve;
-use crate::sys::Errno;
+use crate::sys::fd::write_all;
 use crate::sys::mount::{MountAttr, mount_setattr};
+use crate::sys::{Errno, io_errno};
 
 /// The file in which runc, and Corten, note what the standard streams were.
 const DESCRIPTORS: &str = "descriptors.json";
@@ -57,7 +58,7 @@ impl Images {
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(path).map_err(|error| {
-            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            let errno = io_errno(error);
             images_error(path, "cannot make the directory", errno)
         })?;
         Images::open(path)
@@ -102,8 +103,7 @@ impl Images {
         use std::os::unix::ffi::OsStrExt as _;
         let c_path = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes());
         let invalid = |_| Errno::INVAL;
-        let path = std::fs::canonicalize(&self.path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let path = std::fs::canonicalize(&self.path).map_err(io_errno)?;
         let mut top = path.as_path();
         while !is_mount_root(top)? {
             top = top.parent().ok_or(Errno::INVAL)?;
@@ -220,7 +220,7 @@ impl Images {
         }
         let text = serde_json::to_vec(streams).unwrap_or_default();
         let file = self.create(DESCRIPTORS).map_err(failed)?;
-        rustix::io::write(&file, &text).map_err(failed).map(drop)
+        write_all(&file, &text).map_err(failed)
     }
 
     /// What the standard streams were; only those that the caller's take the place of are given.
@@ -248,7 +248,7 @@ impl Images {
         std::fs::File::from(file)
             .take(limit)
             .read_to_end(&mut text)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            .map_err(io_errno)?;
         Ok(text)
     }
 }

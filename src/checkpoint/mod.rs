@@ -33,7 +33,7 @@ use crate::config::ConfigError;
 use crate::container::delete::DeleteError;
 use crate::container::{Status, StoreError};
 use crate::launch::LaunchError;
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 /// What both verbs are told.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +146,13 @@ impl From<LaunchError> for CheckpointError {
 fn system(what: &'static str, on: impl fmt::Display) -> impl FnOnce(Errno) -> CheckpointError {
     let on = on.to_string();
     move |errno| LaunchError::System(what, on, errno).into()
+}
+
+/// A file of procfs.
+fn read(path: &str) -> Result<Vec<u8>, CheckpointError> {
+    std::fs::read(path)
+        .map_err(io_errno)
+        .map_err(system("read", path))
 }
 
 fn images_error(path: &Path, what: &str, errno: Errno) -> CheckpointError {

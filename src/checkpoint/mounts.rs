@@ -16,7 +16,7 @@ use crate::plan::path::c_string;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::resolve;
 use crate::sys::mount::MountAttr;
-use crate::sys::{Errno, Result};
+use crate::sys::{Errno, Result, errno_text};
 
 /// A mount that may be the host's.
 #[derive(Debug)]
@@ -223,8 +223,10 @@ pub fn names(
             Source::Device(_, rdev) => Some(rdev),
             Source::Mount(_) | Source::Path(..) => None,
         };
-        let id = at(root, &external.destination, rdev)
-            .map_err(|errno| format!("cannot inspect /{destination} in the container: {errno}"))?;
+        let id = at(root, &external.destination, rdev).map_err(|errno| {
+            let why = errno_text(errno.raw_os_error());
+            format!("cannot inspect /{destination} in the container: {why}")
+        })?;
         let Some(line) = mountinfo.iter().find(|line| Some(line.id) == id) else {
             // Unmounted meanwhile, or none of the host's (a node in place of a bind).
             continue;

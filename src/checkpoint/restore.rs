@@ -1,34 +1,29 @@
-//! `restore`.
+//! `restore`: from the request to the record of a container that runs.
+
+mod options;
+mod refusals;
+mod stages;
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
-use rustix::process::{pidfd_open, pidfd_send_signal, waitid};
+use rustix::fs::FileType;
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 
 use super::criu::{self, Criu, Start};
-use super::dump::{Failed, SHARED, common};
+use super::dump::Failed;
 use super::images::Images;
 use super::mounts::{self, External};
-use super::rpc::{self, Kind, option};
 use super::staging::Staging;
-use super::verify::Expected;
-use super::wire::Message;
 use super::{CheckpointError, Options, system};
 use crate::cgroup::{Cgroup, Cgroupfs, Record};
 use crate::config::{self, ConfigError, Spec};
-use crate::container::state::hook_records;
 use crate::container::template::Filter;
-use crate::container::{Entry, State, Status, Store, StoreError, status};
-use crate::launch::hooks;
-use crate::launch::{self, LaunchError, Launched, Running};
-use crate::plan::cgroup::{CgroupPlan, Manager};
+use crate::container::{Entry, State, Store, StoreError};
+use crate::launch::{self, LaunchError, Launched, Running, hooks};
+use crate::plan::cgroup::CgroupPlan;
 use crate::plan::{self, Plan, seccomp};
-use crate::rootfs::calls::{READ_ONLY, set_attr};
-use crate::sys::clone::{Cloned, clone3};
-use crate::sys::process::{exit_now, setns};
-use crate::sys::{Errno, errno_text};
+use crate::sys::{errno_text, io_errno};
 
 /// CRIU's log.
 const LOG: &str = "restore.log";
@@ -65,7 +60,7 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
         log::warn!("{warning}");
     }
     let plan = plan::plan(&spec, &bundle)?;
-    refuse_unrestorable(&spec, &plan, request.launch.manager)?;
+    refusals::refuse_unrestorable(&spec, &plan, request.launch.manager)?;
     let detached = request.launch.mode != launch::Mode::Foreground;
     let console = request.launch.console_socket.is_some();
     launch::check_terminal(plan.process.terminal, detached, console)?;
@@ -129,56 +124,6 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
     }
 }
 
-/// What CRIU cannot bring back, and Corten would have to leave out silently.
-fn refuse_unrestorable(
-    spec: &Spec<'_>,
-    plan: &Plan,
-    manager: Manager,
-) -> Result<(), CheckpointError> {
-    let refuse = |pointer: String, why: &str| Err(ConfigError::new(pointer, why).into());
-    let linux = spec.linux.as_ref();
-    if !plan.net_devices.is_empty() {
-        return refuse(
-            "/linux/netDevices".to_owned(),
-            "a restored container gets no network devices",
-        );
-    }
-    if linux.is_some_and(|linux| linux.intel_rdt.is_some()) {
-        return refuse(
-            "/linux/intelRdt".to_owned(),
-            "a restored container gets no RDT group",
-        );
-    }
-    if let Some(index) = plan.mounts.iter().position(|mount| mount.idmap.is_some()) {
-        return refuse(
-            format!("/mounts/{index}"),
-            "a mount with mapped ids cannot be restored",
-        );
-    }
-    if !plan.namespaces.makes(NEWNS) {
-        return refuse(
-            "/linux/namespaces".to_owned(),
-            "a container without a mount namespace of its own cannot be restored",
-        );
-    }
-    if manager == Manager::Disabled && !plan.namespaces.makes(libc::CLONE_NEWPID as u64) {
-        // Nothing would tell which processes are its.
-        return refuse(
-            "/linux/namespaces".to_owned(),
-            "a container without a cgroup needs a pid namespace of its own to be restored",
-        );
-    }
-    let joins = &plan.namespaces.join;
-    let unknown = |flag: u64| flag == libc::CLONE_NEWCGROUP as u64 || flag == NEWUSER;
-    match joins.iter().find(|join| unknown(join.flag)) {
-        Some(join) => refuse(
-            format!("/linux/namespaces/{}", join.index),
-            "CRIU cannot join a namespace of this kind",
-        ),
-        None => Ok(()),
-    }
-}
-
 /// A restore under way, with what has to be undone if it fails.
 struct Attempt<'a> {
     request: &'a Request,
@@ -223,7 +168,7 @@ impl Attempt<'_> {
 
         let path = self.entry.path();
         let base = std::fs::canonicalize(path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .map_err(io_errno)
             .map_err(system("find", path.display()))?;
         let staging = Staging {
             plan: self.plan,
@@ -314,223 +259,6 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    fn options(
-        &self,
-        staging: &Staging<'_>,
-        joined: &[(String, OwnedFd)],
-        criu: Pid,
-        (images, work): (&Images, Option<&Images>),
-    ) -> Result<Message, CheckpointError> {
-        use std::os::unix::ffi::OsStrExt as _;
-        let request = self.request;
-        let mut options = Message::default();
-        common(&mut options, &request.options, images, work, &self.state);
-        options
-            .text(option::LOG_FILE, LOG)
-            .text(option::ROOT, staging.root().as_os_str().as_bytes())
-            .flag(option::EVASIVE_DEVICES, true)
-            .flag(option::RST_SIBLING, true)
-            // The newer way takes the propagation of all mounts that have the same master from
-            // one of them, which the staged ones, each with a root of its own, do not allow.
-            .flag(option::MNTNS_COMPAT_MODE, true);
-        if request.tcp_close {
-            options.flag(option::TCP_CLOSE, true);
-        }
-        if let Some(profile) = &request.lsm_profile {
-            options.text(option::LSM_PROFILE, profile);
-        }
-        if let Some(context) = &request.lsm_mount_context {
-            options.text(option::LSM_MOUNT_CONTEXT, context);
-        }
-        for (index, external) in self.externals.iter().enumerate() {
-            let place = staging.place(index);
-            let name = format!("mnt[{}]:", external.name);
-            let text = [name.as_bytes(), place.as_os_str().as_bytes()].concat();
-            options.text(option::EXTERNAL, text);
-        }
-        let mut inherit = |key: &str, fd: i32| {
-            let mut message = Message::default();
-            message.text(1, key).number(2, fd.into());
-            options.message(option::INHERIT_FD, &message);
-        };
-        for (fd, name) in (0..).zip(&self.streams) {
-            if let Some(name) = name {
-                inherit(name, fd);
-            }
-        }
-        for (key, fd) in joined {
-            inherit(key, fd.as_raw_fd());
-        }
-        for join in &self.plan.namespaces.join {
-            let mut kinds = plan::namespaces::KINDS.iter();
-            let kind = kinds.find(|(_, _, flag)| *flag == join.flag);
-            if let Some((_, file, flag)) = kind
-                && !SHARED.iter().any(|(_, _, shared)| shared == flag)
-            {
-                options.message(option::JOIN_NS, &rpc::pair(file, join.path.as_bytes()));
-            }
-        }
-        // What the checkpoint calls its cgroups is beneath this container's.
-        let path = format!("/proc/{}/cgroup", criu.as_raw_nonzero());
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .map_err(system("read", path))?;
-        for line in text.lines() {
-            let mut fields = line.splitn(3, ':').skip(1);
-            if let (Some(controllers), Some(path)) = (fields.next(), fields.next()) {
-                for controller in controllers.split(',') {
-                    options.message(option::CGROUP_ROOT, &rpc::pair(controller, path));
-                }
-            }
-        }
-        Ok(options)
-    }
-
-    /// The namespaces that CRIU takes from a descriptor, with their keys.
-    fn joined(&self) -> Result<Vec<(String, OwnedFd)>, CheckpointError> {
-        let mut found = Vec::new();
-        for join in &self.plan.namespaces.join {
-            let Some((kind, _, _)) = SHARED.iter().find(|(_, _, flag)| *flag == join.flag) else {
-                continue;
-            };
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(CWD, &join.path, flags, Mode::empty())
-                .map_err(system("open the namespace", join.path.to_string_lossy()))?;
-            found.push((format!("extRoot{kind}NS"), fd));
-        }
-        Ok(found)
-    }
-
-    fn converse(
-        &mut self,
-        criu: &Criu,
-        staging: &Staging<'_>,
-        options: &Message,
-    ) -> Result<(), Failed> {
-        criu.send(&rpc::request(Kind::Restore, Some(options)))?;
-        loop {
-            let Some((answer, fd)) = criu.receive()? else {
-                return Err(Failed::Said(None));
-            };
-            if !answer.success {
-                return Err(Failed::Said(Some(answer)));
-            }
-            if answer.is(Kind::Restore) {
-                return match (answer.pid, &self.init) {
-                    (Some(pid), Some((known, _))) if pid == known.as_raw_nonzero().get() => Ok(()),
-                    _ => Err(unexpected("criu names another init than before").into()),
-                };
-            }
-            let Some(notify) = answer.notify.as_ref().filter(|_| answer.is(Kind::Notify)) else {
-                return Err(Failed::Said(Some(answer)));
-            };
-            log::debug!("criu: {} {}", notify.stage, notify.pid);
-            self.stage(criu, staging, notify, fd)?;
-            criu.send(&rpc::passed(true))?;
-        }
-    }
-
-    fn stage(
-        &mut self,
-        criu: &Criu,
-        staging: &Staging<'_>,
-        notify: &rpc::Notify,
-        fd: Option<OwnedFd>,
-    ) -> Result<(), CheckpointError> {
-        match notify.stage.as_str() {
-            "setup-namespaces" => self.run_hooks(notify.pid),
-            "post-restore" => self.meet(notify.pid),
-            "pre-resume" => {
-                let (init, _) = self.known_init()?;
-                if self.plan.root.readonly {
-                    protect_root(init)?;
-                }
-                let path = format!("/proc/{}/mountinfo", criu.pid.as_raw_nonzero());
-                let text = std::fs::read(&path)
-                    .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-                    .map_err(system("read", path))?;
-                self.expected(mounts::parse(&text), staging)
-                    .judge(init)
-                    .map_err(CheckpointError::Refused)
-            }
-            "orphan-pts-master" => {
-                if self.plan.process.terminal && self.console.is_none() {
-                    self.console = launch::deliver(self.console_socket.as_ref(), fd)?;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn expected<'e>(
-        &'e self,
-        staged: Vec<mounts::MountLine>,
-        staging: &Staging<'_>,
-    ) -> Expected<'e> {
-        static NONE: std::sync::LazyLock<config::spec::Process<'static>> =
-            std::sync::LazyLock::new(Default::default);
-        Expected {
-            plan: self.plan,
-            process: self.spec.process.as_ref().unwrap_or(&NONE),
-            cgroup: &self.state.cgroup,
-            seccomp: launch::seccomp_section(self.spec).is_some(),
-            other_label: self.request.lsm_profile.is_some(),
-            staged,
-            stage: format!("{}/", staging.base.display()),
-        }
-    }
-
-    fn run_hooks(&mut self, pid: i32) -> Result<(), CheckpointError> {
-        if std::mem::replace(&mut self.hooks_ran, true) {
-            return Ok(());
-        }
-        let now = (Status::Creating, Some(pid));
-        let hooks = &self.spec.hooks;
-        for (kind, hooks) in [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
-        ] {
-            hooks::run_in_bundle(kind, &hook_records(hooks), &self.state, now)
-                .map_err(LaunchError::Hook)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the process for the init that criu says is it: a child of this process, which
-    /// nobody else can be.
-    fn meet(&mut self, number: i32) -> Result<(), CheckpointError> {
-        if self.init.is_some() {
-            return Err(unexpected("criu has restored a second init"));
-        }
-        let pid = (number > 0).then(|| Pid::from_raw(number)).flatten();
-        let Some(pid) = pid else {
-            return Err(unexpected("criu names no init"));
-        };
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())
-            .map_err(system("open the restored init", number))?;
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if waitid(WaitId::PidFd(pidfd.as_fd()), look).is_err() {
-            return Err(unexpected(
-                "criu names a process as init that is no child of it",
-            ));
-        }
-        let start = status::process_start(number)
-            .map_err(system("read the start time of process", number))?;
-        self.init = Some((pid, pidfd));
-        self.state.pid = number;
-        self.state.start_time = start.start_time;
-        self.entry.write_state(&self.state)?;
-        Ok(())
-    }
-
-    fn known_init(&self) -> Result<(i32, &OwnedFd), CheckpointError> {
-        match &self.init {
-            Some((pid, pidfd)) => Ok((pid.as_raw_nonzero().get(), pidfd)),
-            None => Err(unexpected("criu has not named the restored init")),
-        }
-    }
-
     /// Writes down what can be seen now.
     fn finish(&mut self) -> Result<Running, CheckpointError> {
         let (number, _) = self.known_init()?;
@@ -591,7 +319,8 @@ impl Attempt<'_> {
         if self.cgroup_made
             && let Err(error) = record.remove(PATIENCE)
         {
-            log::warn!("{error}");
+            log::warn!("{error}: delete --force tries again");
+            return;
         }
         if let (true, Some(path)) = (self.pid_file, &self.request.launch.pid_file) {
             let _ = std::fs::remove_file(path);
@@ -601,38 +330,6 @@ impl Attempt<'_> {
         }
         if self.hooks_ran {
             hooks::poststop(&self.state);
-        }
-    }
-}
-
-/// Makes the root read-only: CRIU writes there while it restores, and leaves it writable.
-/// Only a process of that mount namespace can.
-fn protect_root(init: i32) -> Result<(), CheckpointError> {
-    let path = format!("/proc/{init}/ns/mnt");
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let failed = || system("make the root read-only", "");
-    let namespace = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(failed())?;
-    let helper = clone3(0, None).map_err(failed())?;
-    let Cloned::Parent { pidfd, .. } = helper else {
-        let done = setns(namespace.as_fd(), NEWNS).and_then(|()| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
-            set_attr(root, false, &READ_ONLY)
-        });
-        exit_now(done.err().map_or(0, Errno::raw_os_error));
-    };
-    loop {
-        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            Err(Errno::INTR) => {}
-            Ok(Some(status)) => {
-                return match status.exit_status() {
-                    Some(0) => Ok(()),
-                    errno => Err(failed()(Errno::from_raw_os_error(
-                        errno.unwrap_or(libc::EIO),
-                    ))),
-                };
-            }
-            _ => return Err(failed()(Errno::CHILD)),
         }
     }
 }

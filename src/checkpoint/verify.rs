@@ -12,7 +12,7 @@ use crate::config::spec::Process;
 use crate::plan::Plan;
 use crate::plan::mounts::What;
 use crate::plan::namespaces::{CLONE_NEWTIME, KINDS};
-use crate::sys::Errno;
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWNS: u64 = libc::CLONE_NEWNS as u64;
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
@@ -89,7 +89,12 @@ impl Expected<'_> {
         let inode = |path: &str| {
             let stat = rustix::fs::stat(path);
             stat.map(|stat| (stat.st_dev, stat.st_ino))
-                .map_err(|errno| format!("cannot inspect {path}: {errno}"))
+                .map_err(|errno| {
+                    format!(
+                        "cannot inspect {path}: {}",
+                        errno_text(errno.raw_os_error())
+                    )
+                })
         };
         for (word, file, flag) in KINDS {
             // CRIU always restores into a time namespace of its own.
@@ -276,25 +281,23 @@ fn below(path: &[u8], directory: &[u8]) -> bool {
 }
 
 fn children(pid: i32) -> Result<Vec<i32>, Errno> {
-    let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let mut found = Vec::new();
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).map_err(io)? {
-        let path = task.map_err(io)?.path().join("children");
-        let text = std::fs::read_to_string(path).map_err(io)?;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).map_err(io_errno)? {
+        let path = task.map_err(io_errno)?.path().join("children");
+        let text = std::fs::read_to_string(path).map_err(io_errno)?;
         found.extend(text.split_whitespace().flat_map(str::parse::<i32>));
     }
     Ok(found)
 }
 
 fn read(pid: i32, file: &str) -> Result<String, String> {
-    let bytes = std::fs::read(format!("/proc/{pid}/{file}")).map_err(|error| {
-        unreadable(pid, file, Errno::from_io_error(&error).unwrap_or(Errno::IO))
-    })?;
+    let bytes = std::fs::read(format!("/proc/{pid}/{file}"))
+        .map_err(|error| unreadable(pid, file, io_errno(error)))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn unreadable(pid: i32, file: &str, errno: Errno) -> String {
-    let why = crate::sys::errno_text(errno.raw_os_error());
+    let why = errno_text(errno.raw_os_error());
     format!("cannot read {file} of process {pid}: {why}")
 }
 

@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
+use crate::sys::fd::write_all;
+
 /// Prints a text and a line's end.
 ///
 /// # Errors
@@ -22,11 +24,6 @@ pub fn text(text: &str) -> Result<()> {
 ///
 /// # Errors
 /// write(2).
-pub fn bytes(mut rest: &[u8]) -> Result<()> {
-    while !rest.is_empty() {
-        let written = rustix::io::write(rustix::stdio::stdout(), rest)
-            .context("cannot write to standard output")?;
-        rest = &rest[written..];
-    }
-    Ok(())
+pub fn bytes(bytes: &[u8]) -> Result<()> {
+    write_all(rustix::stdio::stdout(), bytes).context("cannot write to standard output")
 }

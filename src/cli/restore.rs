@@ -19,7 +19,7 @@ pub fn restore(global: &Global, args: Restore) -> Result<u8> {
     };
     let request = Request {
         launch: create::request(global, args.create, mode)?,
-        options: checkpoint::options(args.images)?,
+        options: checkpoint::options(args.options)?,
         tcp_close: args.tcp_close,
         lsm_profile: args.lsm_profile,
         lsm_mount_context: args.lsm_mount_context,

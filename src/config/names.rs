@@ -11,6 +11,16 @@ pub const NAMESPACES: [&str; 8] = [
     "pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time",
 ];
 
+/// Options of a new tmpfs that a bind mount is given too, by old configurations and the OCI's own tests. They protect
+/// nothing, so they are left out with a warning; runc 1.1 and crun leave out every option that is none of a bind's.
+const IGNORED_ON_BIND: [&str; 6] = ["gid", "mode", "nr_blocks", "nr_inodes", "size", "uid"];
+
+/// Whether a bind mount can do without this option.
+pub fn is_ignored_on_bind(option: &str) -> bool {
+    let key = option.split_once('=').map(|(key, _)| key);
+    key.is_some_and(|key| IGNORED_ON_BIND.contains(&key))
+}
+
 /// Resource limits; the index is the kernel's `RLIMIT_*` number
 /// (include/uapi/asm-generic/resource.h: x86, ARM, RISC-V, PowerPC, s390).
 pub const RLIMITS: [&str; 16] = [

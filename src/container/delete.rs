@@ -1,17 +1,20 @@
 //! Removing what is left of a container.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::kill::{open_init, wait_end};
 use super::{Entry, State, Status, StoreError, holder, status};
-use crate::cgroup::CgroupError;
+use crate::cgroup::{self, CgroupError};
 use crate::network;
 
-/// How long a killed process and its cgroup may take to go.
+/// How long killed processes and the cgroup may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What each step gets when those before it have used up the time.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Why a container was not removed.
 #[derive(Debug)]
@@ -20,8 +23,10 @@ pub enum DeleteError {
     Store(StoreError),
     /// It is in a state in which only force removes it.
     Status(String, Status),
-    /// It does not die.
-    Unkillable(String, i32),
+    /// Another command is at work on it and does not end: the id, and who it is.
+    Locked(String, Option<String>),
+    /// It does not die: the id, and its init with what that waits for.
+    Unkillable(String, String),
     /// The cgroup.
     Cgroup(CgroupError),
 }
@@ -36,15 +41,18 @@ impl fmt::Display for DeleteError {
                     "cannot delete container {id} that is not stopped: {status}"
                 )
             }
-            DeleteError::Unkillable(id, pid) => {
-                write!(
-                    f,
-                    "container {id}: process {pid} was killed but does not end"
-                )?;
-                match wait_channel(*pid) {
-                    Some(channel) => write!(f, " (it waits in the kernel in {channel})"),
+            DeleteError::Locked(id, who) => {
+                write!(f, "container {id}: another command holds its lock")?;
+                match who {
+                    Some(who) => write!(f, ": {who}"),
                     None => Ok(()),
                 }
+            }
+            DeleteError::Unkillable(id, init) => {
+                write!(
+                    f,
+                    "container {id}: its init was killed and does not end: {init}"
+                )
             }
             DeleteError::Cgroup(error) => error.fmt(f),
         }
@@ -59,20 +67,24 @@ impl From<StoreError> for DeleteError {
     }
 }
 
-fn wait_channel(pid: i32) -> Option<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/wchan")).ok()?;
-    (!text.is_empty() && text != "0").then_some(text)
+/// What is left of the time, for something that gets a moment in any case.
+fn rest(deadline: Instant) -> Duration {
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(MOMENT)
 }
 
 /// Removes a container: cgroup, then record. Gives the record for the poststop
 /// hooks, which are the caller's to run; there is none if nothing had been made.
 ///
 /// # Errors
-/// It runs and `force` is not given, or it cannot be removed.
+/// It runs and `force` is not given, or it cannot be removed within some ten seconds. Its record
+/// stays then, so that it can be tried again.
 pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> {
+    let deadline = Instant::now() + PATIENCE;
     if !entry.lock(false)? {
         if force {
-            stop_holder(entry);
+            stop_holder(entry, deadline);
         } else if let Ok(state) = entry.read_state() {
             // What holds the lock may wait for a hook or for the init: not here too.
             let status = status::of(&state, entry.dir());
@@ -80,7 +92,11 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
                 return Err(DeleteError::Status(entry.id().to_string(), status));
             }
         }
-        entry.lock(true)?;
+        if !entry.lock_within(rest(deadline))? {
+            let holder = holder::of(entry.dir());
+            let who = holder.and_then(|pid| cgroup::Record::default().why_stuck(pid));
+            return Err(DeleteError::Locked(entry.id().to_string(), who));
+        }
     }
     let state = match entry.read_state() {
         Ok(state) => state,
@@ -97,9 +113,12 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
         }
         Err(error) => return Err(error.into()),
     };
-    end_init(entry, &state, force)?;
+    end_init(entry, &state, force, deadline)?;
     entry.undo_devices(&state);
-    state.cgroup.remove(PATIENCE).map_err(DeleteError::Cgroup)?;
+    state
+        .cgroup
+        .remove(rest(deadline))
+        .map_err(DeleteError::Cgroup)?;
     match &state.rdt {
         Some(record) if entry.is_incomplete(&state) => record.undo(),
         Some(record) => record.remove(),
@@ -111,7 +130,12 @@ pub fn delete(entry: &Entry, force: bool) -> Result<Option<State>, DeleteError> 
 
 /// Makes sure that the init has ended, or ends it where that is allowed: with
 /// force, and for a container that was only created.
-fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError> {
+fn end_init(
+    entry: &Entry,
+    state: &State,
+    force: bool,
+    deadline: Instant,
+) -> Result<(), DeleteError> {
     let status = status::of(state, entry.dir());
     match status {
         Status::Stopped => return Ok(()),
@@ -130,17 +154,19 @@ fn end_init(entry: &Entry, state: &State, force: bool) -> Result<(), DeleteError
             .map_err(DeleteError::Cgroup)?;
     }
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-    if wait_end(&pidfd, PATIENCE) {
-        Ok(())
-    } else {
-        Err(DeleteError::Unkillable(entry.id().to_string(), state.pid))
+    if wait_end(&pidfd, rest(deadline)) {
+        return Ok(());
+    }
+    match state.cgroup.why_stuck(state.pid) {
+        Some(init) => Err(DeleteError::Unkillable(entry.id().to_string(), init)),
+        None => Ok(()),
     }
 }
 
 /// Makes sure that the lock is given back: its holder may wait for ever, `create`
 /// for a hook, `start` for an init that is stopped or runs a hook. Another `delete`
 /// ends by itself.
-fn stop_holder(entry: &Entry) {
+fn stop_holder(entry: &Entry, deadline: Instant) {
     let Ok(state) = entry.read_state() else {
         return;
     };
@@ -150,11 +176,11 @@ fn stop_holder(entry: &Entry) {
         && holder::holds(state.creator, entry.dir())
     {
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-        wait_end(&pidfd, PATIENCE);
+        wait_end(&pidfd, rest(deadline));
     }
     // Read again: the creator may have recorded its init meanwhile. Such an init shares
     // the creator's lock while it runs a hook.
     if let Ok(state) = entry.read_state() {
-        let _ = end_init(entry, &state, true);
+        let _ = end_init(entry, &state, true, deadline);
     }
 }

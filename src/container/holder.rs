@@ -17,6 +17,17 @@ pub fn holds(pid: i32, dir: BorrowedFd<'_>) -> bool {
     locks.lines().any(|line| names(line, pid, stat.st_ino)) && has_open(pid, &stat)
 }
 
+/// Which process holds the lock, if it can be told.
+pub fn of(dir: BorrowedFd<'_>) -> Option<i32> {
+    let stat = rustix::fs::fstat(dir).ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let pids = locks.lines().filter_map(|line| {
+        let pid = line.split_ascii_whitespace().nth(4)?.parse().ok()?;
+        names(line, pid, stat.st_ino).then_some(pid)
+    });
+    pids.into_iter().find(|pid| has_open(*pid, &stat))
+}
+
 /// Whether a line of /proc/locks (proc_locks(5)) is a lock that `pid` holds on the
 /// file with this inode. The device is left to [`has_open`]: some file systems show
 /// another one there than stat(2) gives.

@@ -23,6 +23,8 @@ pub enum KillError {
     Signal(Errno),
     /// The members of the cgroup.
     Cgroup(CgroupError),
+    /// It was sent, and this cgroup above keeps the container frozen.
+    Frozen(String),
 }
 
 impl fmt::Display for KillError {
@@ -38,6 +40,10 @@ impl fmt::Display for KillError {
                 )
             }
             KillError::Cgroup(error) => error.fmt(f),
+            KillError::Frozen(above) => write!(
+                f,
+                "SIGKILL was sent and does not arrive before {above}, which is frozen, is thawed"
+            ),
         }
     }
 }
@@ -70,7 +76,8 @@ pub fn kill(entry: &Entry, signal: i32, all: bool) -> Result<(), KillError> {
         {
             return Err(KillError::NotRunning);
         }
-        return state.cgroup.kill_all(signal).map_err(KillError::Cgroup);
+        state.cgroup.kill_all(signal).map_err(KillError::Cgroup)?;
+        return arrives(&state, signal);
     }
     let pidfd = open_init(&state).ok_or(KillError::NotRunning)?;
     match send_signal(&pidfd, signal) {
@@ -79,9 +86,19 @@ pub fn kill(entry: &Entry, signal: i32, all: bool) -> Result<(), KillError> {
     }
     // A frozen process of cgroup v1 dies when it is thawed.
     if signal == libc::SIGKILL && state.cgroup.frozen() {
-        state.cgroup.thaw().map_err(KillError::Cgroup)?;
+        state.cgroup.thaw_killed().map_err(KillError::Cgroup)?;
+        return arrives(&state, signal);
     }
     Ok(())
+}
+
+/// Says so if SIGKILL was sent and nobody dies of it yet.
+fn arrives(state: &State, signal: i32) -> Result<(), KillError> {
+    let above = match signal {
+        libc::SIGKILL => state.cgroup.frozen_from_above(),
+        _ => None,
+    };
+    above.map_or(Ok(()), |above| Err(KillError::Frozen(above)))
 }
 
 /// A descriptor of the container's init, if it runs. It is opened before the start

@@ -5,30 +5,37 @@
 //! container; the kernel drops it with its holder, so nobody is ever locked out by
 //! the dead. Files are replaced atomically: no verb sees half a state.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, accessat, mknodat,
+    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, accessat,
+    mknodat, renameat_with,
 };
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::id::Id;
+use super::kill::wait_end;
 use super::state::State;
 use crate::network;
-use crate::sys::fd::ShortLived;
-use crate::sys::{Errno, errno_text};
+use crate::sys::clone::{Cloned, clone3};
+use crate::sys::fd::{ShortLived, write_all};
+use crate::sys::process::exit_now;
+use crate::sys::{Errno, errno_text, io_errno};
 
 /// The fifo that `start` opens.
-pub const FIFO: &std::ffi::CStr = c"exec.fifo";
+pub const FIFO: &CStr = c"exec.fifo";
 /// Its name until the container is created.
-pub const NEW_FIFO: &std::ffi::CStr = c"exec.fifo.new";
+pub const NEW_FIFO: &CStr = c"exec.fifo.new";
 /// The same name, where it only says that the launch is not complete.
 const INCOMPLETE: &str = "exec.fifo.new";
 /// The directory of the notify socket, which the container sees.
-pub const NOTIFY: &std::ffi::CStr = c"notify";
+pub const NOTIFY: &CStr = c"notify";
 /// The record's name.
-pub const STATE_NAME: &std::ffi::CStr = c"state.json";
+pub const STATE_NAME: &CStr = c"state.json";
 const STATE: &str = "state.json";
 const NEW_STATE: &str = "state.json.new";
 
@@ -65,7 +72,14 @@ impl fmt::Display for StoreError {
                     "cannot {what} {}: {}",
                     path.display(),
                     errno_text(errno.raw_os_error())
-                )
+                )?;
+                match *errno {
+                    Errno::ACCESS | Errno::PERM | Errno::ROFS if *what == "make" => f.write_str(
+                        ": the state directory has to be one that the caller may write to: \
+                         set XDG_RUNTIME_DIR or --root",
+                    ),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -224,6 +238,37 @@ impl Entry {
         Ok(true)
     }
 
+    /// Takes the lock, which another verb holds; `false` if it still does after `patience`.
+    ///
+    /// # Errors
+    /// flock(2), clone3(2); [`StoreError::Missing`] if the container went away while waiting.
+    pub fn lock_within(&self, patience: Duration) -> Result<bool, StoreError> {
+        // flock(2) knows no time limit. The lock belongs to the open directory, which a child has
+        // too, and a child can be ended.
+        let own = rustix::process::getpid();
+        match clone3(0, None).map_err(self.io("lock", ""))? {
+            Cloned::Child => {
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+                if rustix::process::getppid() == Some(own) {
+                    let exclusive = FlockOperation::LockExclusive;
+                    while rustix::fs::flock(&self.dir, exclusive) == Err(Errno::INTR) {}
+                }
+                exit_now(0)
+            }
+            Cloned::Parent { pidfd, .. } => {
+                wait_end(&pidfd, patience);
+                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+                let child = WaitId::PidFd(pidfd.as_fd());
+                while waitid(child.clone(), WaitIdOptions::EXITED).err() == Some(Errno::INTR) {}
+            }
+        }
+        let taken = self.lock(false)?;
+        if taken && !self.is_there()? {
+            return Err(StoreError::Missing(self.id.to_string()));
+        }
+        Ok(taken)
+    }
+
     /// Whether the directory has not been removed.
     ///
     /// # Errors
@@ -311,12 +356,7 @@ impl Entry {
         let file = rustix::fs::openat(&self.dir, name, flags, Mode::from_raw_mode(0o600))
             .map_err(self.io("make", name))?;
         let file = ShortLived::from(file);
-        let mut rest = text.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest).map_err(self.io("write", name))?;
-            rest = &rest[written..];
-        }
-        Ok(())
+        write_all(&file, &text).map_err(self.io("write", name))
     }
 
     /// Whether the launch of the container has not come to its end.
@@ -384,9 +424,7 @@ impl Entry {
         let remove = || rustix::fs::unlinkat(CWD, &self.path, AtFlags::REMOVEDIR);
         let removed = match remove() {
             // Few containers have it.
-            Err(Errno::NOTEMPTY) => {
-                remove_tree(self.dir.as_fd(), NOTIFY, DEEPEST).and_then(|()| remove())
-            }
+            Err(Errno::NOTEMPTY) => remove_tree(self.dir.as_fd(), NOTIFY).and_then(|()| remove()),
             result => result,
         };
         match removed {
@@ -404,31 +442,72 @@ fn split_template(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// How many directories in one another are removed. The runtime makes one.
+/// How many directories in one another are held open. The runtime makes one.
 const DEEPEST: u32 = 32;
 
 /// Removes a directory and all in it, without following a link: a container may have had it
 /// writable.
-fn remove_tree(parent: BorrowedFd<'_>, name: &std::ffi::CStr, depth: u32) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    for entry in Dir::read_from(&dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        match rustix::fs::unlinkat(&dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR) if depth > 0 => remove_tree(dir.as_fd(), name, depth - 1)?,
-            result => result?,
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let top = open_own(parent, name)?;
+    let mut lifted = 0;
+    loop {
+        let before = lifted;
+        empty(top.as_fd(), top.as_fd(), DEEPEST, &mut lifted)?;
+        if lifted == before {
+            break;
         }
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
+/// Empties a directory. What is too deep in it is lifted into `top` by a new name, a number.
+fn empty(
+    dir: BorrowedFd<'_>,
+    top: BorrowedFd<'_>,
+    depth: u32,
+    lifted: &mut u64,
+) -> Result<(), Errno> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) if depth > 0 => {
+                empty(open_own(dir, name)?.as_fd(), top, depth - 1, lifted)?;
+                rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?;
+            }
+            Err(Errno::ISDIR) => lift(dir, name, top, lifted)?,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn lift(
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    top: BorrowedFd<'_>,
+    lifted: &mut u64,
+) -> Result<(), Errno> {
+    loop {
+        *lifted += 1;
+        match renameat_with(dir, name, top, lifted.to_string(), RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            result => return result,
+        }
+    }
+}
+
+fn open_own(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+}
+
 fn make_all(path: &Path) -> Result<(), StoreError> {
     std::fs::create_dir_all(path).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         StoreError::Io("make", path.to_owned(), errno)
     })
 }

@@ -18,6 +18,9 @@ pub struct Template<'a> {
     pub linux: Linux<'a>,
     /// `CLONE_NEW*` of the namespaces that are not the caller's.
     pub namespaces: u64,
+    /// Whether its mount namespace is another's, whose root is not its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares_mounts: bool,
     /// Whether there is a session keyring of the container's own.
     pub keyring: bool,
     /// Whether setgroups(2) is denied in its user namespace.

@@ -145,7 +145,7 @@ fn rest(entry: &Entry, state: &mut State, change: &Change<'_>) -> Result<(), Upd
         .or(limit.filter(|limit| *limit == -1))
         .or(state.memory_swap);
     let changed = swap != state.memory_swap;
-    state.memory_swap = swap;
+    let former_swap = std::mem::replace(&mut state.memory_swap, swap);
     let Some(rdt) = &change.rdt else {
         return match changed {
             true => Ok(entry.write_state(state)?),
@@ -169,6 +169,8 @@ fn rest(entry: &Entry, state: &mut State, change: &Change<'_>) -> Result<(), Upd
         && let Some(record) = state.rdt.take()
     {
         record.undo();
+        // The caller takes the limits back.
+        state.memory_swap = former_swap;
         entry.write_state(state)?;
     }
     joined

@@ -37,6 +37,15 @@ pub struct Change {
 }
 
 impl Change {
+    fn deleted(id: &Id) -> Change {
+        Change {
+            id: id.to_string(),
+            status: None,
+            pid: 0,
+            exit_status: None,
+        }
+    }
+
     /// The word for what it is now: the status, or `deleted`.
     pub fn word(&self) -> &'static str {
         self.status.map_or("deleted", Status::as_str)
@@ -198,7 +207,7 @@ impl Watch {
         let failed = |errno| WatchError::System("read", "inotify events".into(), errno);
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut stirred: Vec<(i32, bool)> = Vec::new();
-        let mut names: Vec<(Id, bool)> = Vec::new();
+        let mut names: Vec<(Id, ReadFlags)> = Vec::new();
         let mut overflow = false;
         let mut reader = Reader::new(&self.inotify, &mut buffer);
         loop {
@@ -216,7 +225,7 @@ impl Watch {
                 }
                 let name = event.file_name().and_then(|name| name.to_str().ok());
                 if let Some(Ok(id)) = name.map(Id::new) {
-                    names.push((id, kind.contains(ReadFlags::CREATE)));
+                    names.push((id, kind));
                 }
             } else if !kind.contains(ReadFlags::IGNORED) {
                 let is_record = event
@@ -236,10 +245,16 @@ impl Watch {
             // Nobody knows what was missed: all are looked at again.
             return self.look_for_all();
         }
-        for (id, made) in names {
-            self.forget(&id);
-            if made && self.wants(&id) {
+        for (id, kind) in names {
+            let known = self.forget(&id);
+            if !self.wants(&id) {
+                continue;
+            }
+            if kind.contains(ReadFlags::CREATE) {
                 self.add(id)?;
+            } else if !known && kind.contains(ReadFlags::ISDIR) {
+                // It came and went before anybody looked.
+                self.changes.push_back(Change::deleted(&id));
             }
         }
         Ok(())
@@ -267,37 +282,31 @@ impl Watch {
         Ok(())
     }
 
-    /// The container was deleted.
-    fn forget(&mut self, id: &Id) {
+    /// The container was deleted. `false` if it was not known.
+    fn forget(&mut self, id: &Id) -> bool {
         let watched = self.watched.iter();
         let mut watched = watched.filter(|one| one.dir >= 0 && one.id == *id);
         if let Some(end) = watched.next().and_then(Watched::unseen_end) {
             self.changes.push_back(end);
         }
-        if let Some(last) = self.forget_silently(id) {
-            self.changes.push_back(Change {
-                status: None,
-                pid: 0,
-                exit_status: None,
-                ..last
-            });
+        let known = self.forget_silently(id);
+        if known {
+            self.changes.push_back(Change::deleted(id));
         }
+        known
     }
 
-    fn forget_silently(&mut self, id: &Id) -> Option<Change> {
+    fn forget_silently(&mut self, id: &Id) -> bool {
         let mut watched = self.watched.iter_mut();
-        let one = watched.find(|one| one.dir >= 0 && one.id == *id)?;
+        let Some(one) = watched.find(|one| one.dir >= 0 && one.id == *id) else {
+            return false;
+        };
         for wd in [Some(one.dir), one.freezer].into_iter().flatten() {
             // Gone with what was watched, most often.
             let _ = inotify::remove_watch(&self.inotify, wd);
         }
         (one.dir, one.freezer, one.process) = (-1, None, None);
-        Some(one.last.take().unwrap_or(Change {
-            id: id.to_string(),
-            status: None,
-            pid: 0,
-            exit_status: None,
-        }))
+        true
     }
 
     fn add(&mut self, id: Id) -> Result<()> {

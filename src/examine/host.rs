@@ -1,17 +1,18 @@
 //! What is wrong with a bundle on this host: files that are not there, and what kernel, cgroups
 //! and user may not do. Everything is looked at, nothing is opened for writing.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, FileType, access};
+use rustix::fs::{Access, access};
 
-use super::cover::{Cover, Found};
-use super::{Finding, Planned, Request, Severity, program};
+use super::{Finding, Planned, Request, Severity};
 use crate::config::spec::{Linux, Spec};
 use crate::config::{ConfigError, sysctl};
 use crate::launch::ids::ranges_of;
 use crate::plan::cgroup::{Host, Phase};
-use crate::plan::mounts::{SourceLink, What};
+use crate::plan::mounts::What;
 use crate::plan::namespaces::KINDS;
 use crate::plan::process::capability_names;
 use crate::sys::{Errno, errno_text};
@@ -78,49 +79,6 @@ impl Look<'_> {
         self.error(pointer, message, hint);
         if let Some(last) = self.found.last_mut() {
             last.severity = Severity::Warning;
-        }
-    }
-
-    fn root_and_program(&mut self) {
-        let plan = &self.planned.plan;
-        let path = plan.root.path.to_string_lossy().into_owned();
-        let cover = match Cover::new(&plan.root.path, &plan.mounts) {
-            Ok(cover) => cover,
-            Err(errno) => {
-                let why = errno_text(errno.raw_os_error());
-                let hint = "it is relative to the bundle, or absolute, and has to be a directory";
-                return self.error(
-                    "/root/path",
-                    &format!("the root file system {path}: {why}"),
-                    hint,
-                );
-            }
-        };
-        // In a mount namespace that is joined, files are found elsewhere.
-        if plan.namespaces.joins(NEWNS) {
-            return;
-        }
-        if let Some((message, hint)) = program::problem(&cover, &plan.process) {
-            self.error("/process/args/0", &message, &hint.unwrap_or_default());
-        }
-        let cwd = plan.process.cwd.to_string_lossy();
-        match cover.find(&cwd) {
-            Found::File(_, stat) if !is_directory(stat.st_mode) => self.error(
-                "/process/cwd",
-                &format!("{cwd} is not a directory in the root file system"),
-                "name a directory: one that is not there is made",
-            ),
-            _ => {}
-        }
-        for (index, hook) in self.spec.hooks.start_container.iter().enumerate() {
-            if let Err(errno) = program::file(&cover, &hook.path) {
-                let why = errno_text(errno.raw_os_error());
-                self.error(
-                    &format!("/hooks/startContainer/{index}/path"),
-                    &format!("the hook's program {}: {why}", hook.path),
-                    "this kind runs in the container: the program has to be in its files",
-                );
-            }
         }
     }
 
@@ -215,7 +173,7 @@ impl Look<'_> {
             if maps.is_empty() || alone {
                 continue;
             }
-            if !crate::host::is_set_uid(helper) {
+            if !crate::launch::denied::is_set_uid(helper) {
                 self.error(
                     &format!("/linux/{name}"),
                     &format!("the ids need {helper}, which is not in $PATH or not set-uid"),
@@ -242,27 +200,6 @@ impl Look<'_> {
         }
     }
 
-    fn sources(&mut self, bundle: &Path) {
-        for (index, mount) in self.planned.plan.mounts.iter().enumerate() {
-            let What::Bind { source, link, .. } = &mount.what else {
-                continue;
-            };
-            let path = bundle.join(Path::new(&*source.to_string_lossy()));
-            let there = match link {
-                SourceLink::Follow => rustix::fs::stat(&path).map(drop),
-                SourceLink::Bind | SourceLink::Copy => rustix::fs::lstat(&path).map(drop),
-            };
-            if let Err(errno) = there {
-                let why = errno_text(errno.raw_os_error());
-                self.error(
-                    &format!("/mounts/{index}/source"),
-                    &format!("the source {}: {why}", path.display()),
-                    "make it on the host first, or leave the mount out",
-                );
-            }
-        }
-    }
-
     /// File systems that the kernel has not got, unless as a module.
     fn filesystems(&mut self) {
         let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
@@ -282,30 +219,6 @@ impl Look<'_> {
                     &format!("/mounts/{index}/type"),
                     &format!("the kernel does not list the file system {name:?}"),
                     "it may come as a module; see /proc/filesystems for what is there",
-                );
-            }
-        }
-    }
-
-    fn hooks(&mut self) {
-        // startContainer's run in the container, and were looked for there.
-        let on_host = |(kind, _): &(&str, _)| *kind != "startContainer";
-        for (kind, list) in self.spec.hooks.kinds().into_iter().filter(on_host) {
-            for (index, hook) in list.iter().enumerate() {
-                let why = match rustix::fs::stat(hook.path.as_str()) {
-                    Err(errno) => errno_text(errno.raw_os_error()),
-                    Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
-                        "it is not a regular file".to_owned()
-                    }
-                    Ok(_) => match access(hook.path.as_str(), Access::EXEC_OK) {
-                        Ok(()) => continue,
-                        Err(errno) => errno_text(errno.raw_os_error()),
-                    },
-                };
-                self.error(
-                    &format!("/hooks/{kind}/{index}/path"),
-                    &format!("the hook's program {}: {why}", hook.path),
-                    "it is looked for on the host: install it, or leave the hook out",
                 );
             }
         }
@@ -543,10 +456,6 @@ impl Look<'_> {
             ),
         }
     }
-}
-
-fn is_directory(mode: u32) -> bool {
-    FileType::from_raw_mode(mode) == FileType::Directory
 }
 
 /// The number in a file of procfs.

@@ -10,16 +10,14 @@ mod mend;
 mod program;
 pub mod show;
 
-use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::Cgroupfs;
 use crate::config::{self, ConfigError, Spec, Warning};
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, open_bundle};
 use crate::plan::cgroup::{CgroupPlan, Host, Manager};
 use crate::plan::{self, Plan, seccomp};
-use crate::sys::Errno;
 
 /// The container's id where the text asks for one.
 const ID: &str = "CONTAINER-ID";
@@ -115,31 +113,16 @@ struct Planned {
 /// # Errors
 /// There is no bundle, or no config.json in it that can be read.
 pub fn examine(request: &Request) -> Result<Examination, LaunchError> {
-    let io = |error: std::io::Error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        LaunchError::System(
-            "open the bundle",
-            request.bundle.display().to_string(),
-            errno,
-        )
-    };
-    let bundle = std::path::absolute(&request.bundle).map_err(io)?;
-    let bundle_text = bundle.to_str().ok_or_else(|| {
-        LaunchError::Usage(format!(
-            "the bundle's path {} is not UTF-8",
-            bundle.display()
-        ))
-    })?;
-    let dir = File::open(&bundle).map_err(io)?;
+    let (bundle, dir) = open_bundle(&request.bundle)?;
     let text = config::read(dir.as_fd(), "config.json")
-        .map_err(|error| LaunchError::Read(bundle_text.to_owned(), error))?;
+        .map_err(|error| LaunchError::Read(bundle.clone(), error))?;
 
     let mut first = Vec::new();
     let (cgroups, problem) = cgroup_host(request);
     first.extend(problem);
     let judged = |text: &[u8]| {
         let spec = config::parse(text)?;
-        judge(&spec, bundle_text, request.manager, &cgroups).map(|planned| planned.warnings)
+        judge(&spec, &bundle, request.manager, &cgroups).map(|planned| planned.warnings)
     };
     let mended = mend::problems(&text, judged);
     let mut findings = mended.findings;
@@ -151,14 +134,14 @@ pub fn examine(request: &Request) -> Result<Examination, LaunchError> {
     let mut sections = Vec::new();
     if let Some(text) = &mended.text
         && let Ok(spec) = config::parse(text)
-        && let Ok(planned) = judge(&spec, bundle_text, request.manager, &cgroups)
+        && let Ok(planned) = judge(&spec, &bundle, request.manager, &cgroups)
     {
         let wrong: Vec<String> = findings
             .iter()
             .filter(|finding| finding.severity == Severity::Error)
             .map(|finding| finding.pointer.clone())
             .collect();
-        for mut finding in host::problems(request, &spec, &planned, &cgroups, &bundle) {
+        for mut finding in host::problems(request, &spec, &planned, &cgroups, Path::new(&bundle)) {
             finding.pointer = mended.numbers.original(&finding.pointer);
             // What stands in for a wrong value is nobody's fault.
             let stands_in = |wrong: &String| {

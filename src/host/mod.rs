@@ -6,10 +6,11 @@ mod features;
 mod limits;
 mod users;
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
+
+use crate::launch::denied::in_path;
 
 /// What is thought of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,24 +193,6 @@ fn read(path: &str) -> String {
 
 fn number(path: &str) -> Option<u64> {
     read(path).parse().ok()
-}
-
-/// The program of this name in $PATH.
-pub fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let mut found = std::env::split_paths(&path).map(|dir| dir.join(name));
-    found.find(|file| file.is_file())
-}
-
-/// Whether the program in $PATH may give out ids: set-uid root, or with file capabilities.
-pub fn is_set_uid(name: &str) -> bool {
-    let Some(path) = in_path(name) else {
-        return false;
-    };
-    let set_uid =
-        std::fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o4000 != 0);
-    let mut buffer = [0; 64];
-    set_uid || rustix::fs::getxattr(&path, c"security.capability", &mut buffer).is_ok()
 }
 
 /// The resource limits in the order of the kernel's numbers.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Facts, Verdict, in_path, is_set_uid, number, read};
+use super::{Facts, Verdict, number, read};
+use crate::launch::denied::{in_path, is_set_uid};
 use crate::launch::ids::ranges_of;
 
 pub(super) fn add(facts: &mut Facts) {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 
-use super::init::{self, Init};
+use super::init::Init;
 use super::namespaces::Entered;
 use super::notify::{self, Proxy};
 use super::program::Program;
@@ -14,8 +14,10 @@ use super::{
     Doing, LaunchError, Launched, Request, Running, devices, hooks, ids, oom, parent, pid_file,
     rootless, sources, stub_data,
 };
+use super::{begin, denied};
 use crate::cgroup::{Cgroup, Cgroupfs};
 use crate::config::Spec;
+use crate::container::kill::wait_end;
 use crate::container::state::hook_records;
 use crate::container::status::read_start;
 use crate::container::store::{FIFO, NEW_FIFO};
@@ -24,7 +26,7 @@ use crate::container::{Entry, State, Status};
 use crate::plan::cgroup::CgroupPlan;
 use crate::plan::namespaces::CLONE_NEWTIME;
 use crate::plan::rdt::RdtPlan;
-use crate::plan::{self, CgroupMounts, Plan, seccomp};
+use crate::plan::{CgroupMounts, Plan, seccomp};
 use crate::sys::clone::{Cloned, clone3};
 use crate::sys::fd::ShortLived;
 use crate::sys::process::survive_file_limit;
@@ -57,8 +59,8 @@ pub(super) struct Attempt<'a> {
     pub(super) second_to_come: bool,
     /// Whether setgroups(2) is denied in the container's user namespace.
     pub(super) groups_denied: bool,
-    /// Signals that the caller ignored, one bit a signal: that is inherited.
-    pub(super) ignored_signals: u64,
+    /// What the init has from the caller.
+    pub(super) inherited: Inherited,
 }
 
 impl Attempt<'_> {
@@ -232,7 +234,7 @@ impl Attempt<'_> {
             cgroup_mounts,
             labels: None,
             keyring: (!self.request.no_new_keyring)
-                .then(|| init::keyring_name(self.request.id.as_str())),
+                .then(|| begin::keyring_name(self.request.id.as_str())),
             no_pivot: self.request.no_pivot,
             is_root: self.state.owner == 0,
             waits_for_hooks: self.waits_for_hooks(),
@@ -288,11 +290,7 @@ impl Attempt<'_> {
                 entered.leave()?;
                 Err(match cgroup.clone_error(errno) {
                     Some(error) => LaunchError::Cgroup(error),
-                    None => LaunchError::System(
-                        "make a process with the namespaces",
-                        flag_names(early),
-                        errno,
-                    ),
+                    None => denied::namespaces(early, errno),
                 })
             }
         }
@@ -351,9 +349,9 @@ impl Attempt<'_> {
         };
         let extras = stub_data::Extras {
             wait: !self.runs_at_once(),
-            ignored_signals: self.ignored_signals,
+            ignored_signals: self.inherited.ignored_signals,
             keep_groups: self.groups_denied,
-            joins_user: self.plan.namespaces.joins(NEWUSER),
+            may_lack_groups: self.plan.namespaces.joins(NEWUSER) || !self.inherited.groups,
             close_from: self.close_from(),
             seccomp: program,
             scheduler: self.plan.scheduling.scheduler.as_ref(),
@@ -386,7 +384,13 @@ impl Attempt<'_> {
         let pid = pid.as_raw_nonzero().get();
         let stat = self.open_proc("stat", OFlags::RDONLY)?;
         let start = read_start(stat.as_fd()).doing("read the start time of process", pid)?;
-        self.ignored_signals = ignored_signals(&self.open_proc("status", OFlags::RDONLY)?);
+        self.inherited = Inherited::read(&self.open_proc("status", OFlags::RDONLY)?);
+        if !self.groups_denied && self.inherited.groups_stay() {
+            self.groups_denied = true;
+            if !self.plan.process.groups.is_empty() {
+                return Err(rootless::no_groups());
+            }
+        }
         self.state.pid = pid;
         self.state.start_time = start.start_time;
         self.entry.write_state(&self.state)?;
@@ -423,10 +427,21 @@ impl Attempt<'_> {
     }
 
     /// Takes back everything that was made. What cannot be is logged: the error
-    /// that led here is what the user has to see.
+    /// that led here is what the user has to see. Where processes or cgroups stay, so does the
+    /// record of them.
     pub(super) fn undo(&mut self) {
-        if let Some((_, pidfd)) = self.child.take() {
+        if let Some((pid, pidfd)) = self.child.take() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+            if !wait_end(&pidfd, PATIENCE) {
+                let init = self.state.cgroup.why_stuck(pid.as_raw_nonzero().get());
+                log::warn!(
+                    "container {}: its init was killed and does not end: {}: \
+                     delete --force removes the container once it has",
+                    self.state.id,
+                    init.unwrap_or_default()
+                );
+                return;
+            }
             let _ = waitid_exited(&pidfd);
         }
         self.entry.undo_devices(&self.state);
@@ -434,7 +449,8 @@ impl Attempt<'_> {
         if self.cgroup_made
             && let Err(error) = self.state.cgroup.remove(PATIENCE)
         {
-            log::warn!("{error}");
+            log::warn!("{error}: delete --force tries again");
+            return;
         }
         if let Some(record) = &self.state.rdt {
             record.undo();
@@ -463,24 +479,36 @@ pub(super) fn waitid_exited(
     }
 }
 
-/// The ignored signals in /proc/PID/status. clone3 resets handlers only.
-pub(super) fn ignored_signals(status: &ShortLived) -> u64 {
-    let mut buffer = [0u8; 4096];
-    let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
-    let text = String::from_utf8_lossy(&buffer[..length]);
-    let line = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // Without the line nothing is known: all of them are reset.
-    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(!0)
+/// What a process has from its caller and has to lose: clone3 resets handlers of signals only.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Inherited {
+    /// Signals that are ignored, one bit a signal.
+    pub(super) ignored_signals: u64,
+    /// Whether there are supplementary groups.
+    pub(super) groups: bool,
 }
 
-/// The words of config.json for `CLONE_NEW*` flags.
-fn flag_names(flags: u64) -> String {
-    let kinds = plan::namespaces::KINDS
-        .iter()
-        .filter(|(_, _, flag)| flags & flag != 0);
-    kinds
-        .map(|(word, _, _)| *word)
-        .collect::<Vec<_>>()
-        .join(", ")
+impl Inherited {
+    /// Reads /proc/PID/status (proc_pid_status(5)).
+    pub(super) fn read(status: &ShortLived) -> Inherited {
+        let mut buffer = [0u8; 4096];
+        let length = rustix::io::read(status, &mut buffer).unwrap_or(0);
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let value = |key| text.lines().find_map(|line| line.strip_prefix(key));
+        // Without the line nothing is known: all of them are reset.
+        Inherited {
+            ignored_signals: value("SigIgn:")
+                .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+                .unwrap_or(!0),
+            groups: value("Groups:").is_none_or(|groups| !groups.trim().is_empty()),
+        }
+    }
+
+    /// Whether there are groups that nobody can take away, because the user namespace that the
+    /// runtime is in denies setgroups(2).
+    pub(super) fn groups_stay(self) -> bool {
+        self.groups
+            && std::fs::read_to_string("/proc/self/setgroups")
+                .is_ok_and(|allowed| allowed.trim() == "deny")
+    }
 }

@@ -1,5 +1,6 @@
 //! The words for a failure that the init told as numbers.
 
+use super::denied;
 use super::describe_process::{of_process, program};
 use super::hooks::one_line;
 use crate::cgroup::Cgroup;
@@ -14,6 +15,10 @@ use crate::sys::{Errno, errno_text};
 
 /// One sentence: where in config.json, what could not be done, why.
 pub fn failure(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&Cgroup>) -> String {
+    sentence(message, plan, spec, cgroup) + denied::by_apparmor(plan.namespaces.new, message.value)
+}
+
+fn sentence(message: &Message, plan: &Plan, spec: &Spec<'_>, cgroup: Option<&Cgroup>) -> String {
     let stage = Stage::from_number(message.stage).unwrap_or(Stage::Unknown);
     let index = message.index as usize;
     let detail = String::from_utf8_lossy(&message.detail[..message.len as usize]).into_owned();

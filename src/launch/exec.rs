@@ -20,13 +20,13 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::attempt::{ignored_signals, waitid_exited};
+use super::attempt::{Inherited, waitid_exited};
 use super::joiner::Joiner;
 use super::program::Program;
 use super::send::{channel, connect, send_fd};
 use super::talk::{send_listener, speaks};
 use super::{
-    Doing, LaunchError, Running, describe_process, init, parent, pid_file, stub_data, tty,
+    Doing, LaunchError, Running, begin, describe_process, parent, pid_file, stub_data, tty,
 };
 use crate::cgroup::{Beneath, Cgroup};
 use crate::container::template::Template;
@@ -178,11 +178,17 @@ impl Attempt<'_> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let own = rustix::fs::openat(CWD, c"/proc/self/status", flags, Mode::empty())
             .doing("open", "/proc/self/status")?;
+        let inherited = Inherited::read(&own.into());
+        let joins_user = self.request.template.namespaces & NEWUSER != 0;
+        let stay = !joins_user && inherited.groups_stay();
+        if stay && !self.process.groups.is_empty() {
+            return Err(super::rootless::no_groups());
+        }
         let extras = stub_data::Extras {
             wait: false,
-            ignored_signals: ignored_signals(&own.into()),
-            keep_groups: self.request.template.keep_groups,
-            joins_user: self.request.template.namespaces & NEWUSER != 0,
+            ignored_signals: inherited.ignored_signals,
+            keep_groups: self.request.template.keep_groups || stay,
+            may_lack_groups: joins_user || !inherited.groups,
             close_from: 3 + self.request.preserve_fds,
             seccomp: program.as_ref(),
             scheduler: self.scheduling.scheduler.as_ref(),
@@ -222,15 +228,15 @@ impl Attempt<'_> {
                 true => namespaces & !NEWUSER,
                 false => namespaces,
             },
-            root: match namespaces & NEWNS {
-                0 => Some(open_root(state.pid)?),
-                _ => None,
+            root: match namespaces & NEWNS == 0 || self.request.template.shares_mounts {
+                true => Some(open_root(state.pid)?),
+                false => None,
             },
             keyring: self
                 .request
                 .template
                 .keyring
-                .then(|| init::keyring_name(&state.id)),
+                .then(|| begin::keyring_name(&state.id)),
             affinity: self.affinity,
             program: Program::new(self.process, self.scheduling, memfd),
             procfs: labels,

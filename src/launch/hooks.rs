@@ -16,6 +16,7 @@ use super::guard::Guard;
 use crate::container::state::HookRecord;
 use crate::container::{State, Status};
 use crate::plan::path::c_string;
+use crate::sys::fd::write_all;
 use crate::sys::process::survive_file_limit;
 use crate::sys::spawn::{Gate, failed_exec, spawn};
 use crate::sys::{Errno, errno_text};
@@ -217,11 +218,7 @@ fn state_file(state: &[u8]) -> Result<OwnedFd, Errno> {
     // The init of the container may run this too, and handlers are not inherited.
     survive_file_limit();
     let file = rustix::fs::memfd_create(c"state", MemfdFlags::CLOEXEC)?;
-    let mut rest = state;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest)?;
-        rest = &rest[written..];
-    }
+    write_all(&file, state)?;
     rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
     Ok(file)
 }
@@ -233,17 +230,14 @@ fn watch(
     timeout: Option<Duration>,
     text: &mut Vec<u8>,
 ) -> Result<bool, Errno> {
-    let deadline = timeout.map(|t| Instant::now() + t);
+    // One that is past all counting is none.
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        let left = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
-            None => None,
-            Some(left) => Some(Timespec::try_from(left).map_err(|_| Errno::INVAL)?),
-        };
         let mut fds = [
             PollFd::new(pidfd, PollFlags::IN),
             PollFd::new(output, PollFlags::IN),
         ];
-        let ready = match poll(&mut fds, left.as_ref()) {
+        let ready = match poll(&mut fds, rest(deadline).as_ref()) {
             Err(Errno::INTR) => continue,
             result => result?,
         };
@@ -267,15 +261,18 @@ fn watch(
 
 fn wait_end(pidfd: &OwnedFd, deadline: Option<Instant>) -> Result<bool, Errno> {
     loop {
-        let left = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
-            None => None,
-            Some(left) => Some(Timespec::try_from(left).map_err(|_| Errno::INVAL)?),
-        };
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], left.as_ref()) {
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+        match poll(&mut fds, rest(deadline).as_ref()) {
             Err(Errno::INTR) => {}
             result => return Ok(result? > 0),
         }
     }
+}
+
+/// The time until then; without a limit if that is never.
+fn rest(deadline: Option<Instant>) -> Option<Timespec> {
+    let rest = deadline?.saturating_duration_since(Instant::now());
+    Timespec::try_from(rest).ok()
 }
 
 /// Takes what is there, and keeps the first part of it.

@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{UnmountFlags, unmount};
 
+use super::begin::{become_root, undumpable};
 use super::exec::own_user_namespace;
-use super::init::{become_root, undumpable};
 use super::{Doing, LaunchError, describe, sources};
 use crate::config::spec::{IdMapping, Linux, Mount};
 use crate::config::{self, ConfigError};
@@ -34,7 +34,7 @@ use crate::sys::mount::change_root_propagation;
 use crate::sys::pidfd::send_signal;
 use crate::sys::process::{setns, unshare_namespaces};
 use crate::sys::stub::{self as sys_stub, Failure};
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWNS: u64 = libc::CLONE_NEWNS as u64;
@@ -146,9 +146,9 @@ impl Target<'_> {
     }
 
     fn enters_user_namespace(&self) -> Result<bool, LaunchError> {
-        if self.template.namespaces & NEWNS == 0 {
+        if self.template.namespaces & NEWNS == 0 || self.template.shares_mounts {
             return Err(LaunchError::Usage(format!(
-                "container {} has no mount namespace of its own: its mounts are the host's",
+                "container {} has no mount namespace of its own: what is mounted there is the host's or another's",
                 self.state.id
             )));
         }
@@ -190,7 +190,7 @@ impl Target<'_> {
     fn mappings(&self, name: &str) -> Result<Vec<IdMapping>, LaunchError> {
         let path = format!("/proc/{}/{name}", self.state.pid);
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .map_err(io_errno)
             .doing("read", path)?;
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map(str::parse);

@@ -10,7 +10,7 @@ use crate::config::ConfigError;
 use crate::plan::Plan;
 use crate::plan::namespaces::{NamespacePlan, default_map};
 use crate::sys::signals::keep_mask;
-use crate::sys::{Errno, errno_text};
+use crate::sys::{Errno, errno_text, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 
@@ -162,7 +162,7 @@ const SETGROUPS: MapFile = MapFile {
 fn write(pid: i32, file: MapFile, text: &str) -> Result<(), LaunchError> {
     let path = format!("/proc/{pid}/{}", file.name);
     std::fs::write(&path, text).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         let why = errno_text(errno.raw_os_error());
         let error = ConfigError::new(
             file.pointer,
@@ -205,11 +205,13 @@ fn run(file: MapFile, pid: i32, map: &str) -> Result<(), LaunchError> {
                 "{helper} refuses the mappings: {}",
                 super::hooks::one_line(&String::from_utf8_lossy(&output.stderr))
             ),
-            format!(
-                "is there a line for user {} in {} that holds the range?",
-                geteuid().as_raw(),
-                file.ranges
-            ),
+            super::denied::helper(helper).unwrap_or_else(|| {
+                format!(
+                    "is there a line for user {} in {} that holds the range?",
+                    geteuid().as_raw(),
+                    file.ranges
+                )
+            }),
         ),
     }
 }

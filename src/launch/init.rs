@@ -4,30 +4,28 @@
 //! parent's memory in a process of its own, never returns into the parent's
 //! code, and tells a failure as numbers; the parent finds the words.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
 
+use super::begin::{become_root, join_cgroup, new_keyring, undumpable, wait_for};
 use super::program::{self, Handover, PidNamespace, Program, Step, relative};
 use super::send::send_fd;
 use super::{hooks, oom, tty};
 use crate::cgroup::Cgroup;
 use crate::container::state::HookRecord;
 use crate::plan::namespaces::{CLONE_NEWTIME, same_map};
-use crate::plan::process::ProcessPlan;
 use crate::plan::{CgroupMounts, Plan};
 use crate::rootfs::fallback::Instead;
 use crate::rootfs::{self, Procfs, resolve, tree};
 use crate::sys::Errno;
 use crate::sys::clone::{Cloned, clone3_sibling};
 use crate::sys::fd::ShortLived;
-use crate::sys::process::{
-    exit_now, join_session_keyring, loopback_up, setns, unblock_signals, unshare_namespaces,
-};
+use crate::sys::process::{exit_now, loopback_up, setns, unblock_signals, unshare_namespaces};
 use crate::sys::stub::abi::{self, Message};
-use crate::sys::stub::{self, At, Failure, Stage};
+use crate::sys::stub::{self, At, Stage};
 
 /// All that the init works with.
 pub struct Init<'a> {
@@ -178,8 +176,9 @@ impl Init<'_> {
         let mut procfs = Procfs::new(self.pid_namespace.take());
         if plan.namespaces.makes(libc::CLONE_NEWNS as u64) {
             self.file_system(&mut procfs)?;
+        } else if plan.apart {
+            self.file_system_apart(&mut procfs)?;
         } else {
-            // The plan refuses mounts without a namespace of the container's own for them.
             if !plan.sysctls.is_empty() {
                 procfs.dir_or_hosts().at(Stage::Procfs)?;
             }
@@ -375,6 +374,31 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// The same for a container whose mount namespace is the host's or another's: the tree is made in a copy of that,
+    /// which is left again. What remains is a tree in no namespace, with this process's root directory in it: nothing
+    /// is mounted for others, nothing has to be unmounted, and no `..` leads out of it.
+    fn file_system_apart(&mut self, procfs: &mut Procfs) -> Step {
+        let join = &self.plan.namespaces.join;
+        let mut joined = self.namespaces.iter();
+        let joined = joined.position(|(index, _)| join[*index].flag == libc::CLONE_NEWNS as u64);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let namespace = match joined {
+            Some(at) => {
+                let (index, file) = self.namespaces.remove(at);
+                setns(file.as_fd(), libc::CLONE_NEWNS as u64)
+                    .at_index(Stage::JoinNamespace, index)?;
+                file
+            }
+            None => rustix::fs::openat(CWD, c"/proc/self/ns/mnt", flags, Mode::empty())
+                .at(Stage::MakeNamespace)?,
+        };
+        unshare_namespaces(libc::CLONE_NEWNS as u64).at(Stage::MakeNamespace)?;
+        self.file_system(procfs)?;
+        let tree = rootfs::calls::open_tree(c"/", true).at(Stage::Rootfs)?;
+        setns(namespace.as_fd(), libc::CLONE_NEWNS as u64).at(Stage::MakeNamespace)?;
+        rootfs::enter(tree.as_fd())
+    }
+
     fn make_terminal(&self, root: BorrowedFd<'_>, leads_session: bool) -> crate::sys::Result<()> {
         let terminal = tty::Terminal::new(root, &self.plan.process)?;
         terminal.bind_console(root)?;
@@ -465,96 +489,5 @@ impl Init<'_> {
 
     fn wait_for(&self, tag: u32) -> Step<i32> {
         wait_for(&self.channel, tag)
-    }
-}
-
-/// Waits for one message of the parent; its value. The parent's death ends the init.
-pub fn wait_for(channel: &OwnedFd, tag: u32) -> Step<i32> {
-    match stub::receive(channel).at(Stage::Channel)? {
-        Some(message) if message.tag == tag => Ok(message.value),
-        _ => Err(Failure {
-            stage: Stage::Channel,
-            index: 0,
-            errno: libc::EPIPE,
-        }),
-    }
-}
-
-/// Joins the hierarchies of cgroup v1.
-pub fn join_cgroup(cgroup: &Cgroup) -> Step {
-    cgroup.join().map_err(|(index, errno)| Failure {
-        stage: Stage::JoinCgroup,
-        index: index as u32,
-        errno: errno.raw_os_error(),
-    })
-}
-
-/// Keeps others from looking into this process.
-pub fn undumpable() -> Step {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Dumpable)
-}
-
-/// Becomes root of a user namespace that was just entered; where it has none, the
-/// process's user.
-pub fn become_root(process: &ProcessPlan) -> Step {
-    let set_gid = |gid| {
-        let gid = rustix::process::Gid::from_raw(gid);
-        rustix::thread::set_thread_res_gid(gid, gid, gid)
-    };
-    let set_uid = |uid| {
-        let uid = rustix::process::Uid::from_raw(uid);
-        rustix::thread::set_thread_res_uid(uid, uid, uid)
-    };
-    match set_gid(0) {
-        Err(Errno::INVAL) => set_gid(process.gid),
-        result => result,
-    }
-    .at(Stage::BecomeRoot)?;
-    match set_uid(0) {
-        Err(Errno::INVAL) => set_uid(process.uid).and_then(|()| keep_capabilities()),
-        result => result,
-    }
-    .at(Stage::BecomeRoot)
-}
-
-/// Lets the stub's execve keep the capabilities of an init that is not root.
-fn keep_capabilities() -> crate::sys::Result<()> {
-    let mut own = rustix::thread::capabilities(None)?;
-    own.effective = own.permitted;
-    own.inheritable = own.permitted;
-    rustix::thread::set_capabilities(None, own)?;
-    for capability in own.permitted.iter() {
-        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
-    }
-    Ok(())
-}
-
-/// Labels the keys that are made from now on, until execve takes the label back: the program
-/// could not use a keyring with the runtime's label.
-fn label_keys(label: &str, procfs: &mut Procfs) -> Step {
-    let dir = procfs.dir_or_hosts().at(Stage::Procfs)?;
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, c"self/attr/keycreate", flags, Mode::empty())
-        .at(Stage::KeyLabel)?;
-    rustix::io::write(&file, label.as_bytes())
-        .at(Stage::KeyLabel)
-        .map(drop)
-}
-
-/// The name of a container's session keyring, runc's.
-pub fn keyring_name(id: &str) -> CString {
-    crate::plan::path::c_string(format!("_ses.{id}"))
-}
-
-/// Makes the session keyring of this name, or joins it. A new one gets the label, by
-/// `procfs`: it is made if /proc is the host's still, else it has to be there.
-pub fn new_keyring(name: &CStr, label: Option<&str>, procfs: &mut Procfs) -> Step {
-    if let Some(label) = label {
-        label_keys(label, procfs)?;
-    }
-    match join_session_keyring(name) {
-        // A kernel without keyrings has none to share either.
-        Err(Errno::NOSYS) => Ok(()),
-        result => result.at(Stage::Keyring),
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::program::{self, Handover, PidNamespace, Program, Step};
-use super::{init, oom, tty};
+use super::{begin, oom, tty};
 use crate::cgroup::Cgroup;
 use crate::plan::scheduling::AffinityPlan;
 use crate::rootfs::Procfs;
@@ -55,7 +55,7 @@ impl Joiner<'_> {
         // `exec` blocks signals to take them from a descriptor; the program gets them all.
         unblock_signals();
         if self.waits_for_systemd {
-            init::wait_for(&self.channel, abi::TAG_JOINED)?;
+            begin::wait_for(&self.channel, abi::TAG_JOINED)?;
         }
         if let Some(cpus) = &self.affinity.initial {
             set_affinity(cpus).at(Stage::Affinity)?;
@@ -64,7 +64,7 @@ impl Joiner<'_> {
             // Here and not by the runtime, which could come too late for the program.
             oom::adjust_own(adjustment).at(Stage::OomScoreAdj)?;
         }
-        init::join_cgroup(self.cgroup)?;
+        begin::join_cgroup(self.cgroup)?;
         if let Some(cpus) = &self.affinity.last {
             set_affinity(cpus).at(Stage::Affinity)?;
         }
@@ -77,8 +77,8 @@ impl Joiner<'_> {
             setns(self.init, self.namespaces).at(Stage::JoinContainer)?;
         }
         if self.namespaces & NEWUSER != 0 {
-            init::become_root(self.program.process)?;
-            init::undumpable()?;
+            begin::become_root(self.program.process)?;
+            begin::undumpable()?;
         }
         if let Some(root) = self.root.take() {
             rustix::process::fchdir(&root).at(Stage::Rootfs)?;
@@ -86,7 +86,7 @@ impl Joiner<'_> {
         }
         if let Some(name) = &self.keyring {
             let label = self.program.process.key_label.as_deref();
-            init::new_keyring(name, label, &mut self.procfs)?;
+            begin::new_keyring(name, label, &mut self.procfs)?;
         }
         let joins_pid = self.namespaces & NEWPID != 0;
         if !joins_pid {

@@ -21,6 +21,8 @@
 //! `run` has no fifo: the channel's close by execve says that the program runs.
 
 mod attempt;
+mod begin;
+pub mod denied;
 mod describe;
 mod describe_process;
 mod devices;

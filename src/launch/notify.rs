@@ -35,6 +35,9 @@ const SOCKET: &str = "notify.sock";
 /// How much of a message is looked at. sd_notify(3) sends lines of a few bytes.
 const LONGEST: usize = 4096;
 
+/// How many messages are read at a time. A socket holds net.unix.max_dgram_qlen, 10 or 512.
+const AT_ONCE: usize = 1024;
+
 /// How long the service manager may take to read what it was sent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -140,13 +143,18 @@ impl Proxy {
         }
     }
 
-    /// Reads one message; whether it says that the program is ready.
+    /// Reads what is there; whether some of it says that the program is ready.
     pub fn is_ready(&self) -> bool {
         let mut buffer = [0u8; LONGEST];
-        match recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
-            Ok((length, _)) => says_ready(&buffer[..length]),
-            Err(_) => false,
+        // A bounded number: others have to be heard however much comes.
+        for _ in 0..AT_ONCE {
+            match recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((length, _)) if says_ready(&buffer[..length]) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
         }
+        false
     }
 
     /// Tells the service manager, and waits until it has read that.

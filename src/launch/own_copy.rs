@@ -16,7 +16,7 @@ use rustix::fs::{CWD, Mode, OFlags, SealFlags};
 use super::{Doing, LaunchError};
 use crate::sys::process::{PointerArray, execveat};
 use crate::sys::stub::{memfd_to_run, seal};
-use crate::sys::{Errno, Result};
+use crate::sys::{Result, io_errno};
 
 const EXE: &str = "/proc/self/exe";
 
@@ -33,7 +33,7 @@ pub fn ensure() -> std::result::Result<(), LaunchError> {
     }
     let copy = sealed_copy(&own).doing("copy to memory", EXE)?;
     let cmdline = std::fs::read("/proc/self/cmdline")
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        .map_err(io_errno)
         .doing("read", "/proc/self/cmdline")?;
     let argv = cmdline.split_inclusive(|&byte| byte == 0).map(|argument| {
         let text = argument.strip_suffix(b"\0").unwrap_or(argument);

@@ -20,9 +20,9 @@ use crate::plan::cgroup::{CgroupPlan, Host, Manager};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
-use crate::sys::Errno;
 use crate::sys::fd::ShortLived;
 use crate::sys::process::close_on_exec_from;
+use crate::sys::{Errno, io_errno};
 
 const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
 const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
@@ -60,6 +60,13 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let mut plan = plan::plan(&spec, bundle_text)?;
     let owner = rustix::process::geteuid();
     if !owner.is_root() && !plan.namespaces.has(NEWUSER) {
+        if plan.apart {
+            return Err(config::ConfigError::new(
+                "/linux/namespaces",
+                "without root's rights a container with mounts needs a mount namespace of its own",
+            )
+            .into());
+        }
         ids::add_user_namespace(&mut plan);
     }
     let listen_env = request
@@ -124,7 +131,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         entry,
         child: None,
         cgroup_made: false,
-        ignored_signals: 0,
+        inherited: Default::default(),
         hooks_ran: false,
         pid_file: false,
         second_to_come: false,
@@ -145,7 +152,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
 /// It is not there, or its path is not UTF-8.
 pub(crate) fn open_bundle(bundle: &Path) -> Result<(String, ShortLived), LaunchError> {
     let path = std::path::absolute(bundle).map_err(|error| {
-        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = io_errno(error);
         LaunchError::System("open the bundle", bundle.display().to_string(), errno)
     })?;
     let text = path.to_str().ok_or_else(|| {
@@ -385,6 +392,7 @@ pub(crate) fn template(
             ..config::spec::Linux::default()
         },
         namespaces: plan.namespaces.all(),
+        shares_mounts: plan.namespaces.joins(libc::CLONE_NEWNS as u64),
         keyring: !request.no_new_keyring,
         keep_groups,
         seccomp,

@@ -53,7 +53,7 @@ pub fn make_room(plan: &Plan) -> Option<Rlimit> {
 /// # Errors
 /// A source that cannot be opened, or ids that cannot be mapped, with its pointer.
 pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
-    if !plan.namespaces.makes(libc::CLONE_NEWNS as u64) {
+    if !plan.namespaces.makes(libc::CLONE_NEWNS as u64) && !plan.apart {
         return Ok((None, Vec::new()));
     }
     let user = plan.namespaces.has(libc::CLONE_NEWUSER as u64);
@@ -64,10 +64,15 @@ pub fn open(plan: &Plan) -> Result<Trees, LaunchError> {
         return Ok((None, Vec::new()));
     }
     let root = match all {
-        true => Some(
-            open_tree(&plan.root.path, true)
-                .map_err(|errno| error("/root/path".to_owned(), &plan.root.path, errno))?,
-        ),
+        true => match open_tree(&plan.root.path, true) {
+            Ok(tree) => Some(tree),
+            // Root of a user namespace who is still in the host's mount namespace may not: the
+            // init opens what it can, as that of a user does.
+            Err(Errno::PERM) if !mapped => return Ok((None, Vec::new())),
+            Err(errno) => {
+                return Err(error("/root/path".to_owned(), &plan.root.path, errno));
+            }
+        },
         false => None,
     };
     let trees = open_each(&plan.mounts, &plan.namespaces, |tree, mount| {

@@ -107,8 +107,9 @@ pub fn start(entry: &Entry) -> Result<(), StartError> {
         let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         rustix::fs::openat(entry.dir(), FIFO, flags, Mode::empty())
     };
-    // Without a reader there is no init any more.
+    // Before the program can say anything.
     let proxy = notify::Proxy::new(entry)?;
+    // Without a reader there is no init any more.
     let go = match open(OFlags::WRONLY) {
         Err(Errno::NXIO) => return Err(StartError::Died),
         result => result.map_err(system("open the exec fifo"))?,

@@ -6,9 +6,10 @@ use crate::config::spec::Hook;
 use crate::plan::process::ProcessPlan;
 use crate::plan::seccomp::{Insn, Program};
 use crate::sys::Result;
+use crate::sys::fd::write_all;
 use crate::sys::process::SchedAttr;
 use crate::sys::stub::abi::{self, Block, HookEntry, ProcWrite, RlimitEntry};
-use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE, memfd_to_run, seal, write_all};
+use crate::sys::stub::{BlockWriter, DATA_OFFSET, IMAGE, memfd_to_run, seal};
 
 /// What goes into the block besides the process's plan.
 pub struct Extras<'a> {
@@ -18,8 +19,8 @@ pub struct Extras<'a> {
     pub ignored_signals: u64,
     /// setgroups(2) is denied in the user namespace.
     pub keep_groups: bool,
-    /// A user namespace is joined, which may deny setgroups(2).
-    pub joins_user: bool,
+    /// No groups are fine where setgroups(2) is denied: there are none of the caller's.
+    pub may_lack_groups: bool,
     /// First descriptor that the program does not get.
     pub close_from: u32,
     /// The filter.
@@ -71,7 +72,7 @@ pub fn block(process: &ProcessPlan, extras: &Extras<'_>) -> Vec<u8> {
         | flag(process.terminal, abi::FLAG_TERMINAL)
         | flag(process.no_new_privileges, abi::FLAG_NO_NEW_PRIVS)
         | flag(extras.keep_groups, abi::FLAG_KEEP_GROUPS)
-        | flag(extras.joins_user, abi::FLAG_GROUPS_MAY_BE_DENIED);
+        | flag(extras.may_lack_groups, abi::FLAG_GROUPS_MAY_BE_DENIED);
     if let Some(scheduler) = extras.scheduler {
         block.scheduler = scheduler.words();
         block.flags |= abi::FLAG_SCHEDULER;
@@ -178,7 +179,7 @@ mod tests {
             wait: true,
             ignored_signals: 0,
             keep_groups: false,
-            joins_user: false,
+            may_lack_groups: false,
             close_from: 3,
             seccomp: None,
             scheduler: None,

@@ -157,18 +157,14 @@ impl Attempt<'_> {
     fn run_parent_hooks(&mut self) -> Result<(), LaunchError> {
         self.hooks_ran = true;
         let hooks = &self.spec.hooks;
-        for (kind, list) in [
-            ("prestart", &hooks.prestart),
-            ("createRuntime", &hooks.create_runtime),
+        for (kind, list, status) in [
+            // Of runtime-spec 1.0, where the container was created before it ran; crun says so too.
+            ("prestart", &hooks.prestart, Status::Created),
+            ("createRuntime", &hooks.create_runtime, Status::Creating),
         ] {
             let pid = Some(self.state.pid);
-            hooks::run_in_bundle(
-                kind,
-                &hook_records(list),
-                &self.state,
-                (Status::Creating, pid),
-            )
-            .map_err(LaunchError::Hook)?;
+            hooks::run_in_bundle(kind, &hook_records(list), &self.state, (status, pid))
+                .map_err(LaunchError::Hook)?;
         }
         Ok(())
     }

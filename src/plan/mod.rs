@@ -86,6 +86,8 @@ pub struct Plan {
     pub root: RootPlan,
     /// Mounts, in order.
     pub mounts: Vec<MountPlan>,
+    /// Whether the tree is made apart: the mount namespace is not the container's own, and stays as it is.
+    pub apart: bool,
     /// Whether /dev is filled; not when the host's is bound there.
     pub setup_dev: bool,
     /// Device nodes.
@@ -124,39 +126,15 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         None => return Err(ConfigError::new("/process", "there is no process to run")),
     };
     let new_mounts = namespaces.makes(libc::CLONE_NEWNS as u64);
-    let joins_mounts = namespaces.joins(libc::CLONE_NEWNS as u64);
+    let apart = !new_mounts && needs_tree(spec, linux, &mounts).is_some();
     if !new_mounts {
-        // They would be made on the host, or for everybody in the namespace that is joined.
-        let offending = [
-            ("/mounts", !mounts.is_empty()),
-            ("/linux/maskedPaths", !linux.masked_paths.is_empty()),
-            ("/linux/readonlyPaths", !linux.readonly_paths.is_empty()),
-            (
-                "/root/readonly",
-                spec.root.as_ref().is_some_and(|r| r.readonly),
-            ),
-            ("/process/terminal", process.terminal),
-            // Its program would be found among the files of another container.
-            (
-                "/hooks/createContainer",
-                joins_mounts && !spec.hooks.create_container.is_empty(),
-            ),
-        ];
-        if let Some((pointer, _)) = offending.iter().find(|(_, there)| *there) {
-            return Err(if joins_mounts {
-                ConfigError::new(*pointer, "needs a mount namespace of the container's own")
-                    .with_hint(
-                        "the one in /linux/namespaces is joined: its mounts are others' too, and stay as they are",
-                    )
-            } else {
-                ConfigError::new(*pointer, "needs a mount namespace in /linux/namespaces")
-            });
-        }
+        refuse_apart(spec, linux, &mounts, &namespaces)?;
     }
     Ok(Plan {
         namespaces,
         root: root(spec, linux, bundle)?,
-        setup_dev: new_mounts && !mounts.iter().any(bound_dev),
+        apart,
+        setup_dev: (new_mounts || apart) && !mounts.iter().any(bound_dev),
         mounts,
         devices: devices::plan(&linux.devices)?,
         masked_paths: linux
@@ -187,6 +165,54 @@ pub fn plan(spec: &Spec<'_>, bundle: &str) -> Result<Plan, ConfigError> {
         process,
         scheduling,
         net_devices: network::plan(linux),
+    })
+}
+
+/// What asks for a tree of the container's own, if anything does.
+fn needs_tree(spec: &Spec<'_>, linux: &Linux<'_>, mounts: &[MountPlan]) -> Option<&'static str> {
+    let readonly = spec.root.as_ref().is_some_and(|root| root.readonly);
+    let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
+    let asking = [
+        ("/mounts", !mounts.is_empty()),
+        ("/linux/maskedPaths", !linux.masked_paths.is_empty()),
+        ("/linux/readonlyPaths", !linux.readonly_paths.is_empty()),
+        ("/root/readonly", readonly),
+        ("/process/terminal", terminal),
+    ];
+    let mut asking = asking.iter().filter(|(_, there)| *there);
+    asking.next().map(|(pointer, _)| *pointer)
+}
+
+/// Refuses what a container cannot have whose mount namespace is the host's or another's: nothing is mounted in that,
+/// and a tree made apart is left with nobody to receive or to pass on mounts.
+fn refuse_apart(
+    spec: &Spec<'_>,
+    linux: &Linux<'_>,
+    mounts: &[MountPlan],
+    namespaces: &NamespacePlan,
+) -> Result<(), ConfigError> {
+    let joins = namespaces.joins(libc::CLONE_NEWNS as u64);
+    let user = namespaces.has(libc::CLONE_NEWUSER as u64);
+    let unbindable = |flags: &u64| flags & libc::MS_UNBINDABLE != 0;
+    let refused = if user && let Some(pointer) = needs_tree(spec, linux, mounts) {
+        pointer.to_owned()
+    } else if let Some(index) = mounts
+        .iter()
+        .position(|mount| mount.propagation.iter().any(unbindable))
+    {
+        format!("/mounts/{index}/options")
+    } else if joins && !spec.hooks.create_container.is_empty() {
+        // Its program would be found among the files of another container.
+        "/hooks/createContainer".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(match joins {
+        true => ConfigError::new(refused, "needs a mount namespace of the container's own")
+            .with_hint(
+                "the one in /linux/namespaces is joined: its mounts are others' too, and stay as they are",
+            ),
+        false => ConfigError::new(refused, "needs a mount namespace in /linux/namespaces"),
     })
 }
 
@@ -333,23 +359,54 @@ mod tests {
     }
 
     #[test]
-    fn mounts_without_a_mount_namespace_are_refused() {
-        let e = plan_json(
-            r#"{"root":{"path":"r"},"process":{"args":["x"]},"mounts":[{"destination":"/t","type":"tmpfs"}]}"#,
-        );
-        assert_eq!(e.unwrap_err().pointer, "/mounts");
+    fn a_tree_is_made_apart_from_a_mount_namespace_that_is_not_the_containers_own() {
+        let base = r#"{"root":{"path":"/"},"process":{"args":["x"]MORE},
+            "linux":{"namespaces":[NAMESPACE]LINUX}}"#;
+        for namespace in ["", r#"{"type":"mount","path":"/n"}"#] {
+            let with = |more: &str, linux: &str| {
+                let text = base.replace("NAMESPACE", namespace);
+                plan_json(&text.replace("MORE", more).replace("LINUX", linux)).unwrap()
+            };
+            let plain = with("", "");
+            assert!(!plain.apart && !plain.setup_dev);
+            let tmpfs = with(
+                r#"},"mounts":[{"destination":"/t","type":"tmpfs"}],"a":{"#,
+                "",
+            );
+            assert!(tmpfs.apart && tmpfs.setup_dev);
+            assert!(with(r#","terminal":true"#, "").apart);
+            assert!(with("", r#","maskedPaths":["/a"]"#).apart);
+            assert!(with("", r#","readonlyPaths":["/a"]"#).apart);
+        }
+        let own = base.replace("NAMESPACE", r#"{"type":"mount"}"#);
+        let own = own
+            .replace("MORE", "")
+            .replace("LINUX", r#","maskedPaths":["/a"]"#);
+        assert!(!plan_json(&own).unwrap().apart);
     }
 
     #[test]
-    fn mounts_in_a_mount_namespace_that_is_joined_are_refused() {
+    fn what_a_tree_made_apart_cannot_have_is_refused() {
         let base = r#"{"root":{"path":"/"},"process":{"args":["x"]},MORE
-            "linux":{"namespaces":[{"type":"mount","path":"/n"}]}}"#;
-        let with = |more: &str| plan_json(&base.replace("MORE", more));
-        assert!(!with("").unwrap().setup_dev);
-        let mount = with(r#""mounts":[{"destination":"/t","type":"tmpfs"}],"#);
-        assert_eq!(mount.unwrap_err().pointer, "/mounts");
-        let hook = with(r#""hooks":{"createContainer":[{"path":"/h"}]},"#);
-        assert_eq!(hook.unwrap_err().pointer, "/hooks/createContainer");
+            "linux":{"namespaces":[NAMESPACE]}}"#;
+        let mounts = r#""mounts":[{"destination":"/t","type":"tmpfs"OPTIONS}],"#;
+        let hook = r#""hooks":{"createContainer":[{"path":"/h"}]},"#;
+        let mount = r#"{"type":"mount","path":"/n"}"#;
+        let user = r#"{"type":"user","path":"/u"}"#;
+        for (more, options, namespace, pointer) in [
+            (mounts, "", user, "/mounts"),
+            (
+                mounts,
+                r#","options":["unbindable"]"#,
+                "",
+                "/mounts/0/options",
+            ),
+            (hook, "", mount, "/hooks/createContainer"),
+        ] {
+            let text = base.replace("MORE", more).replace("NAMESPACE", namespace);
+            let e = plan_json(&text.replace("OPTIONS", options)).unwrap_err();
+            assert_eq!(e.pointer, pointer, "{more}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::namespaces::NamespacePlan;
 use super::options::{self, Options};
 use super::path::{c_string, clean};
 use crate::config::ConfigError;
+use crate::config::names::is_ignored_on_bind;
 use crate::config::spec::{Linux, Mount};
 use crate::sys::mount::MountAttr;
 
@@ -200,13 +201,12 @@ impl Place<'_> {
 
     /// Words that say nothing about a mount of this kind would be a surprise left out.
     fn check_words(&self, options: &Options, is_bind: bool) -> Result<(), ConfigError> {
-        if is_bind && !options.data.is_empty() {
+        let refused =
+            |option: &&str| !option.is_empty() && (options.remount || !is_ignored_on_bind(option));
+        if is_bind && let Some(option) = split(&options.data).find(refused) {
             return Err(self.error(
                 "/options",
-                format!(
-                    "a bind mount takes no file system options, found \"{}\"",
-                    options.data
-                ),
+                format!("a bind mount takes no file system options, found \"{option}\""),
             ));
         }
         let new_bind = is_bind && !options.remount;
@@ -277,6 +277,14 @@ impl Place<'_> {
         })
     }
 
+    /// Options of a procfs, and the source that mountinfo shows.
+    fn proc_settings(&self, data: &str) -> Vec<(CString, Option<CString>)> {
+        let source = self.mount.source.as_deref().filter(|s| !s.is_empty());
+        let mut settings = key_values(data);
+        settings.extend(source.map(|source| (c"source".to_owned(), Some(c_string(source)))));
+        settings
+    }
+
     fn filesystem(&self, destination: &str, options: &Options) -> Result<What, ConfigError> {
         let fstype = self.fstype();
         let flags = options.flags | options.recursive_flags;
@@ -295,7 +303,7 @@ impl Place<'_> {
             }),
             "proc" if destination == "proc" => Ok(What::Proc {
                 attr: options.attr.set | options.recursive_attr.set,
-                data: key_values(&options.data),
+                data: self.proc_settings(&options.data),
             }),
             _ => {
                 let has = |name: &str| {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ConfigError;
 use crate::plan::rdt::RdtPlan;
 use crate::sys::fd::ShortLived;
-use crate::sys::{Errno, Result as SysResult, errno_text};
+use crate::sys::{Errno, Result as SysResult, errno_text, io_errno};
 pub use stats::Stats;
 
 /// Where the file system is mounted unless somebody wants it elsewhere.
@@ -282,8 +282,7 @@ fn read(dir: BorrowedFd<'_>, name: &str) -> SysResult<String> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
     let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text).map_err(io_errno)?;
     Ok(text)
 }
 

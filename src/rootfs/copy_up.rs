@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
+use crate::sys::fd::write_all;
 use crate::sys::{Errno, Result};
 
 /// Copies all below `from` (a handle on a directory) into the directory `to`, with modes,
@@ -119,11 +120,7 @@ fn copy_bytes(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
             Err(Errno::INTR) => continue,
             Err(errno) => return Err(errno),
         };
-        let mut rest = &buffer[..length];
-        while !rest.is_empty() {
-            let written = rustix::io::write(to, rest)?;
-            rest = &rest[written..];
-        }
+        write_all(to, &buffer[..length])?;
     }
 }
 

@@ -23,7 +23,7 @@ pub mod resolve;
 pub mod tree;
 
 pub use old_kernel::namespace_is_private;
-pub use pivot::{change_root, move_root, pivot};
+pub use pivot::{change_root, enter, move_root, pivot};
 pub use procfs::Procfs;
 
 use std::ffi::CStr;

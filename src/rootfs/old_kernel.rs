@@ -24,7 +24,7 @@ use crate::plan::options::attr_of_flags;
 use crate::plan::path::c_string;
 use crate::sys::fd::ShortLived;
 use crate::sys::mount::{MountAttr, mount_at_name};
-use crate::sys::{Errno, Result};
+use crate::sys::{Errno, Result, io_errno};
 
 /// Bits that only mount_setattr can change.
 const NOT_BY_MOUNT: u64 = libc::MOUNT_ATTR_IDMAP;
@@ -186,8 +186,7 @@ fn open_below(mount: BorrowedFd<'_>, path: &CStr) -> Result<ShortLived> {
 
 /// Identifiers and paths of all mounts below one that is attached, from mountinfo.
 fn below(mount: BorrowedFd<'_>) -> Result<Vec<(u64, CString)>> {
-    let text = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let text = std::fs::read("/proc/self/mountinfo").map_err(io_errno)?;
     submounts(&text, mount_id(mount)?).ok_or(Errno::BUSY)
 }
 

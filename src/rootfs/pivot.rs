@@ -40,6 +40,15 @@ pub fn move_root(root: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::process::chdir(c"/").at(Stage::Pivot)
 }
 
+/// For a tree that no namespace has: it is there for as long as a process has its root directory in it.
+///
+/// # Errors
+/// The system call that failed.
+pub fn enter(tree: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(tree).at(Stage::Pivot)?;
+    rustix::process::chroot(c".").at(Stage::Pivot)
+}
+
 /// For a container without a mount namespace: only the root directory changes.
 ///
 /// # Errors

@@ -39,6 +39,11 @@ pub fn errno_text(errno: i32) -> String {
         .unwrap_or_default()
 }
 
+/// The errno of an error of the standard library; EIO for one that has none.
+pub fn io_errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
 /// Turns what libc's `syscall` returned into a result.
 fn check(result: libc::c_long) -> Result<usize> {
     if result < 0 {
@@ -50,5 +55,5 @@ fn check(result: libc::c_long) -> Result<usize> {
 
 /// The errno of the libc call that just failed.
 fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+    io_errno(std::io::Error::last_os_error())
 }

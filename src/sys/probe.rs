@@ -35,8 +35,7 @@ pub enum Call {
     MemfdCreate,
 }
 
-/// Whether the kernel knows the call: `Err` is what it says to one that it has to refuse, if
-/// that is `ENOSYS`, or `EPERM` where nothing but a filter says so.
+/// Whether the kernel knows the call. A filter that refuses it with another errno goes unseen.
 ///
 /// # Errors
 /// `ENOSYS`: the kernel, or a seccomp filter, has no such call.

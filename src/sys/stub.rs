@@ -7,6 +7,7 @@ pub mod abi;
 use abi::{Block, Message, Span};
 pub use abi::{Failure, Stage};
 
+use super::fd::write_all;
 use super::{Errno, Result};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,19 +47,6 @@ pub fn memfd_to_run(name: &std::ffi::CStr) -> Result<OwnedFd> {
 pub fn seal(memfd: impl AsFd) -> Result<()> {
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(memfd, seals)
-}
-
-/// Writes all of it.
-///
-/// # Errors
-/// write(2).
-pub fn write_all(memfd: impl AsFd, bytes: &[u8]) -> Result<()> {
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let written = rustix::io::write(&memfd, rest)?;
-        rest = &rest[written..];
-    }
-    Ok(())
 }
 
 /// A memfd of this name with the stub's program and no data.

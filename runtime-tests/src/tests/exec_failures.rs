@@ -351,10 +351,11 @@ fn the_container_is_deleted_while_exec_runs(ctx: &Ctx) -> Outcome {
     ] {
         let c = b.args(&["/bin/sleep", "1000"]).detach()?;
         let mut run = c.exec(&[], &["/bin/sleep", "1000"]).spawn()?;
+        // The stub has the program's arguments too, behind its own.
         ctx.until("the program runs", || {
             crate::procs::descendants(run.pid())
                 .iter()
-                .any(|pid| crate::procs::describe(*pid).contains("/bin/sleep"))
+                .any(|pid| crate::procs::describe(*pid).contains("(/bin/sleep 1000)"))
         })?;
         c.delete_force()?.ok()?;
         check_eq!(run.wait()?, 137, "exit code");

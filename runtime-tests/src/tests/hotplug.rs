@@ -479,7 +479,7 @@ fn what_only_create_can_do_is_refused(ctx: &Ctx) -> Outcome {
             bind("/no/such", "/data", &[]),
             "/mounts/0/source: cannot open /no/such",
         ),
-        (bind("/etc", "/data", &["size=1"]), "/mounts/0/options"),
+        (bind("/etc", "/data", &["huge=always"]), "/mounts/0/options"),
         (
             json!({"destination": "/data", "type": "nosuchfs"}),
             "the kernel knows no such file system",

@@ -120,6 +120,19 @@ fn log_level_is_understood(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// Words before a command, which a script runs in a mount namespace of its own.
+fn alone(script: &str) -> [&str; 7] {
+    [
+        "unshare",
+        "-m",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        script,
+    ]
+}
+
 /// What a daemon on the socket `path` is sent by a refused command; `before` makes the
 /// directory of `path` in a mount namespace of its own.
 fn sent(ctx: &Ctx, path: &str, before: &str, options: &[&str]) -> Outcome<Vec<u8>> {
@@ -129,16 +142,10 @@ fn sent(ctx: &Ctx, path: &str, before: &str, options: &[&str]) -> Outcome<Vec<u8
         "{before}; touch {path} && mount --bind {} {path} && exec \"$0\" \"$@\"",
         own.display()
     );
-    let within = [
-        "unshare",
-        "-m",
-        "--propagation",
-        "private",
-        "sh",
-        "-ec",
-        &script,
-    ];
-    let cmd = ctx.rt(&["start", "nosuch"]).global(options).within(&within);
+    let cmd = ctx
+        .rt(&["start", "nosuch"])
+        .global(options)
+        .within(&alone(&script));
     // People see the reason too.
     cmd.run()?.refused()?.says(&["container does not exist"])?;
     socket.set_nonblocking(true)?;
@@ -201,16 +208,10 @@ fn a_log_daemon_that_is_not_there_is_one_line(ctx: &Ctx) -> Outcome {
         ),
     ] {
         let script = format!("{before}; exec \"$0\" \"$@\"");
-        let within = [
-            "unshare",
-            "-m",
-            "--propagation",
-            "private",
-            "sh",
-            "-ec",
-            &script,
-        ];
-        let cmd = ctx.rt(&["list"]).global(&["--log", target]).within(&within);
+        let cmd = ctx
+            .rt(&["list"])
+            .global(&["--log", target])
+            .within(&alone(&script));
         cmd.run()?.refused()?.says(&[path])?;
     }
     Ok(())

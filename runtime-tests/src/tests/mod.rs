@@ -10,6 +10,7 @@ mod cgroup_v1_more;
 mod cgroup_v2;
 mod check;
 mod checkpoint;
+mod criu;
 mod cve;
 mod devices;
 mod engines;
@@ -52,17 +53,21 @@ mod pause;
 mod process;
 mod ps;
 mod rdt;
+mod removing;
+mod restore;
 mod rootfs;
 mod rootless;
 mod rootless_cgroups;
 mod rootless_ids;
 mod rootless_mounts;
+mod rootless_without;
 mod scheduling;
 mod seccomp;
 mod seccomp_actions;
 mod security;
 mod several;
 mod systemd;
+mod systemd_answers;
 mod systemd_bus;
 mod terminal;
 mod update;
@@ -92,11 +97,13 @@ pub const ALL: &[&[Test]] = &[
     mounts_idmap::TESTS,
     mounts_many::TESTS,
     rootfs::TESTS,
+    removing::TESTS,
     rootless::TESTS,
     nested::TESTS,
     rootless_mounts::TESTS,
     rootless_cgroups::TESTS,
     rootless_ids::TESTS,
+    rootless_without::TESTS,
     devices::TESTS,
     process::TESTS,
     rdt::TESTS,
@@ -140,6 +147,8 @@ pub const ALL: &[&[Test]] = &[
     exec_streams::TESTS,
     pause::TESTS,
     checkpoint::TESTS,
+    restore::TESTS,
+    criu::TESTS,
     ps::TESTS,
     hotplug::TESTS,
     notify::TESTS,
@@ -154,6 +163,7 @@ pub const ALL: &[&[Test]] = &[
     events::TESTS,
     usage::TESTS,
     systemd_bus::TESTS,
+    systemd_answers::TESTS,
     systemd::TESTS,
     os_container::TESTS,
 ];

@@ -8,12 +8,14 @@ use std::fs;
 
 tests!("mounts":
     the_usual_mounts_have_the_right_types_and_options,
+    mounts_show_their_sources,
     tmpfs_takes_size_and_mode,
     a_bind_mount_shows_a_directory_and_writes_through,
     a_bind_mount_shows_a_file,
     a_bind_source_is_relative_to_the_bundle,
     a_read_only_bind_refuses_writes,
     a_bind_takes_nosuid_nodev_noexec,
+    a_bind_does_without_the_options_of_a_tmpfs,
     bind_without_bind_option_but_by_type_is_not_needed,
     rbind_brings_submounts_and_bind_does_not,
     rro_makes_submounts_read_only,
@@ -32,6 +34,15 @@ tests!("mounts":
     a_file_system_image_option_string_reaches_the_kernel,
     a_bind_mount_of_a_device_node_works,
 );
+
+fn mounts_show_their_sources(ctx: &Ctx) -> Outcome {
+    let named = |b: Bundle<'_>| -> Outcome<String> {
+        let line = "for m in /proc /dev /dev/shm /sys; do grep \" $m \" /proc/self/mounts | cut -d' ' -f1; done";
+        b.set("/mounts/0/source", "p").says(line)
+    };
+    check_eq!(named(Bundle::new(ctx)?)?, "p\ntmpfs\nshm\nsysfs", "sources");
+    Ok(())
+}
 
 fn the_usual_mounts_have_the_right_types_and_options(ctx: &Ctx) -> Outcome {
     let facts = Bundle::new(ctx)?.facts()?;
@@ -175,6 +186,21 @@ fn a_bind_takes_nosuid_nodev_noexec(ctx: &Ctx) -> Outcome {
             "/data lacks {option}: {found:?}"
         );
     }
+    Ok(())
+}
+
+fn a_bind_does_without_the_options_of_a_tmpfs(ctx: &Ctx) -> Outcome {
+    // As the OCI's runtime-tools write them.
+    let dir = volume(ctx)?;
+    let options = ["nosuid", "strictatime", "mode=755", "size=1k", "bind"];
+    let b = Bundle::new(ctx)?.mount("/data", "", &dir, &options);
+    let output = b.shell("cat /data/file").run()?.ok()?;
+    check_eq!(output.stdout, "content\n", "output");
+    output.says(&["/options/2", "mode=755", "/options/3", "size=1k", "ignored"])?;
+    // What means to protect is not left out.
+    let refused = ["bind", "readonly"];
+    let b = Bundle::new(ctx)?.mount("/data", "", &dir, &refused);
+    b.create_refused()?.says(&["/options", "\"readonly\""])?;
     Ok(())
 }
 

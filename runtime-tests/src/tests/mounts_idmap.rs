@@ -516,7 +516,7 @@ fn a_foreground_run_waits_for_its_container_and_not_for_the_helper(ctx: &Ctx) ->
 }
 
 fn features_say_that_mounts_are_id_mapped(ctx: &Ctx) -> Outcome {
-    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let features = ctx.features()?;
     check_eq!(
         features["linux"]["mountExtensions"]["idmap"]["enabled"],
         json!(true),

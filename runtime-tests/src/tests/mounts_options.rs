@@ -24,7 +24,7 @@ tests!("mounts_options":
 );
 
 fn words(ctx: &Ctx) -> Outcome<Vec<String>> {
-    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let features = ctx.features()?;
     let words = features["mountOptions"]
         .as_array()
         .because("mountOptions")?;
@@ -337,7 +337,7 @@ fn a_bind_by_its_type_alone_is_a_bind(ctx: &Ctx) -> Outcome {
 fn a_bind_with_options_of_a_file_system_is_refused(ctx: &Ctx) -> Outcome {
     let dir = volume(ctx)?;
     for words in [
-        &["bind", "size=1m"] as &[_],
+        &["bind", "huge=always"] as &[_],
         &["rbind", "context=x"],
         &["remount", "bind", "mode=7"],
     ] {

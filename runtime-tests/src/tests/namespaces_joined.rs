@@ -22,7 +22,12 @@ tests!("namespaces_joined":
     namespaces_of_several_containers_are_joined_at_once,
     a_user_namespace_is_joined_together_with_those_of_others,
     a_joined_mount_namespace_stays_as_it_is,
-    mounts_in_a_joined_mount_namespace_are_refused,
+    a_tree_of_its_own_is_made_apart_from_a_joined_mount_namespace,
+    a_tree_of_its_own_is_made_apart_from_the_hosts_mount_namespace,
+    no_way_up_leads_out_of_a_tree_made_apart,
+    a_tree_made_apart_has_masks_and_a_read_only_root,
+    a_tree_made_apart_has_a_terminal,
+    what_a_tree_made_apart_cannot_have_is_refused,
     time_offsets_are_set_in_a_joined_user_namespace,
 );
 
@@ -361,19 +366,121 @@ fn a_joined_mount_namespace_stays_as_it_is(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-fn mounts_in_a_joined_mount_namespace_are_refused(ctx: &Ctx) -> Outcome {
+/// Sleeps with a file in a tmpfs, which shows whose tree it is.
+const IN_A_TMPFS: &str = "echo here > /dev/shm/file; echo ready; exec sleep 1000";
+
+/// What such a container shows, to itself and to `exec`, with its mount namespace that of `pid`.
+fn has_its_own_tree(b: Bundle<'_>, pid: i32) -> Outcome {
+    std::fs::write(b.rootfs().join("only-here"), "yes")?;
+    let c = b.shell(IN_A_TMPFS).detach()?;
+    c.wait_stdout("ready")?;
+    let inode = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    check_eq!(inode(c.pid()?)?, inode(pid)?, "mount namespace");
+    let look = "cat /dev/shm/file /only-here; ls -d /sys/kernel; head -c 0 /dev/null && echo null";
+    let said = c.exec_says(&[], look)?;
+    check_eq!(said, "here\nyes/sys/kernel\nnull", "what is seen inside");
+    c.delete_force()?.ok()?;
+    Ok(())
+}
+
+fn a_tree_of_its_own_is_made_apart_from_a_joined_mount_namespace(ctx: &Ctx) -> Outcome {
+    let mut neighbour = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", "echo; exec sleep 1000"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    let stdout = neighbour.stdout.take().because("its output")?;
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;
+    let pid = neighbour.id() as i32;
+    let mounts = || std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
+    let before = mounts()?;
+    let seen = has_its_own_tree(joining(Bundle::new(ctx)?, "mount", pid), pid);
+    let after = mounts()?;
+    neighbour.kill()?;
+    neighbour.wait()?;
+    seen?;
+    check_eq!(after, before, "mounts of the neighbour");
+    ctx.nothing_left()
+}
+
+fn a_tree_of_its_own_is_made_apart_from_the_hosts_mount_namespace(ctx: &Ctx) -> Outcome {
+    let own = std::process::id() as i32;
+    has_its_own_tree(Bundle::new(ctx)?.without_namespace("mount"), own)?;
+    let none = Bundle::new(ctx)?.set("/linux/namespaces", json!([]));
+    has_its_own_tree(none.remove("/hostname"), own)?;
+    // The harness looks for mounts that are left on the host.
+    ctx.nothing_left()
+}
+
+fn no_way_up_leads_out_of_a_tree_made_apart(ctx: &Ctx) -> Outcome {
+    // How root leaves a chroot: from a second one, where `..` of a directory outside of it goes up for ever.
+    let line = "exec 3</; exec chroot /in /bin/sh -c \
+        'cd -P /proc/self/fd/3 && cd -P ../../../../../.. && /bin/ls -d only-here'";
+    let b = Bundle::new(ctx)?
+        .without_namespace("mount")
+        .capabilities(&["CAP_SYS_CHROOT"]);
+    std::fs::write(b.rootfs().join("only-here"), "yes")?;
+    let programs = b.rootfs().join("bin");
+    let b = b.mount("/in/proc", "proc", "proc", &[]).mount(
+        "/in/bin",
+        "",
+        &programs.to_string_lossy(),
+        &["bind"],
+    );
+    check_eq!(b.says(line)?, "only-here", "at the top");
+    Ok(())
+}
+
+fn a_tree_made_apart_has_masks_and_a_read_only_root(ctx: &Ctx) -> Outcome {
+    let own = std::process::id() as i32;
+    let b = joining(Bundle::new(ctx)?, "mount", own)
+        .set("/root/readonly", true)
+        .set("/linux/maskedPaths", json!(["/proc/uptime"]))
+        .set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    let line = "(echo x > /file) 2>&1 | grep -o Read-only; cat /proc/uptime; \
+        (echo x > /proc/sys/kernel/hostname) 2>&1 | grep -o Read-only";
+    check_eq!(b.says(line)?, "Read-only\nRead-only", "what is protected");
+    Ok(())
+}
+
+fn a_tree_made_apart_has_a_terminal(ctx: &Ctx) -> Outcome {
+    // The harness has none of its own, so the terminal is left to a socket that nobody reads.
+    let socket = ctx.dir.join("console");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket)?;
+    let b = Bundle::new(ctx)?
+        .without_namespace("mount")
+        .set("/process/terminal", true)
+        .shell("test -t 0 && test -c /dev/console && echo yes > /told");
+    let told = b.rootfs().join("told");
+    let made = std::process::Command::new("mkfifo").arg(&told).status()?;
+    check!(made.success(), "mkfifo: {made}");
+    let option = socket.to_string_lossy().into_owned();
+    let c = b.create_with(&["--console-socket", &option])?;
+    c.start()?;
+    // Read until the program has told it and ended.
+    check_eq!(std::fs::read_to_string(&told)?, "yes\n", "told");
+    Ok(())
+}
+
+fn what_a_tree_made_apart_cannot_have_is_refused(ctx: &Ctx) -> Outcome {
     let path = "/proc/self/ns/mnt";
-    Bundle::new(ctx)?
-        .namespace("mount", Some(path))
-        .create_refused()?
-        .says(&["/mounts: needs a mount namespace of the container's own"])?;
     let hook = json!([{"path": "/bin/true"}]);
     without_mounts(Bundle::new(ctx)?)
         .namespace("mount", Some(path))
         .set("/hooks/createContainer", hook)
         .create_refused()?
         .says(&["/hooks/createContainer: needs a mount namespace"])?;
-    Ok(())
+    Bundle::new(ctx)?
+        .user_namespace()
+        .namespace("mount", Some(path))
+        .create_refused()?
+        .says(&["/mounts: needs a mount namespace of the container's own"])?;
+    Bundle::new(ctx)?
+        .without_namespace("mount")
+        .mount("/t", "tmpfs", "tmpfs", &["unbindable"])
+        .create_refused()?
+        .says(&["/options: needs a mount namespace"])?;
+    ctx.nothing_left()
 }
 
 fn time_offsets_are_set_in_a_joined_user_namespace(ctx: &Ctx) -> Outcome {

@@ -1,8 +1,10 @@
 //! The runtime run inside a container, by its root.
 
+use super::rootless_mounts::sysfs;
 use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::Outcome;
+use crate::user::ID;
 use crate::{check, tests};
 use serde_json::json;
 
@@ -10,6 +12,7 @@ tests!("nested":
     a_container_runs_in_a_container,
     a_container_runs_in_a_container_with_a_user_namespace,
     a_covered_proc_around_the_container_is_explained,
+    a_container_runs_in_a_rootless_container,
 );
 
 /// Runs a bundle inside a container of another, and gives what it printed.
@@ -125,4 +128,33 @@ fn a_covered_proc_around_the_container_is_explained(ctx: &Ctx) -> Outcome {
         "the inner container said: {said}"
     );
     ctx.nothing_left()
+}
+
+fn a_container_runs_in_a_rootless_container(ctx: &Ctx) -> Outcome {
+    let all = every_capability();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    ctx.use_user(false)?;
+    // As an engine has it: parts of /proc are covered, /sys is the host's, read-only.
+    for masked in [false, true] {
+        let outer = sysfs(Bundle::new(ctx)?.rootless(ID)?).capabilities(&all);
+        let inner = sysfs(Bundle::new(ctx)?.remove("/linux/resources"));
+        crate::user::own(&inner.dir, ID)?;
+        let (outer, inner) = match masked {
+            true => (
+                outer.set("/linux/maskedPaths", json!(["/proc/kcore", "/proc/keys"])),
+                // Its own would need a procfs, which shows more.
+                inner.without_namespace("pid"),
+            ),
+            false => (outer, inner),
+        };
+        let name = inner.id.clone();
+        let said = nested(ctx, outer, inner)?;
+        check!(
+            said.contains(&format!("inner {name} ")) && said.contains("devices"),
+            "the inner container said: {said}"
+        );
+        check!(said.ends_with("\n0"), "state is left: {said}");
+        ctx.nothing_left()?;
+    }
+    Ok(())
 }

@@ -23,6 +23,7 @@ tests!("notify":
     the_program_finds_the_socket_where_runc_has_it,
     a_user_namespace_has_the_socket,
     start_ends_with_a_container_that_never_says_it,
+    what_was_said_right_before_the_end_is_passed_on,
     without_a_service_manager_nothing_is_there,
     without_a_mount_namespace_nothing_is_there,
     a_created_container_is_started_without_a_service_manager,
@@ -94,6 +95,18 @@ fn start(ctx: &Ctx, c: &Container<'_>, manager: &Manager) -> Outcome<Running> {
     start.spawn_with(Stdio::null(), Stdio::null(), Stdio::null())
 }
 
+/// The manager is told that the container is ready, and then `start` ends.
+fn is_ready(c: &Container<'_>, manager: &Manager, starts: &mut Running) -> Outcome {
+    check_eq!(
+        manager.hears()?,
+        format!("READY=1\nMAINPID={}\n", c.pid()?),
+        "message"
+    );
+    check_eq!(manager.hears()?, "BARRIER=1", "second message");
+    check_eq!(starts.wait()?, 0, "exit code");
+    Ok(())
+}
+
 fn start_passes_ready_on_with_the_pid(ctx: &Ctx) -> Outcome {
     let manager = Manager::new(ctx)?;
     let c = created(
@@ -102,13 +115,7 @@ fn start_passes_ready_on_with_the_pid(ctx: &Ctx) -> Outcome {
         &manager,
     )?;
     let mut starts = start(ctx, &c, &manager)?;
-    check_eq!(
-        manager.hears()?,
-        format!("READY=1\nMAINPID={}\n", c.pid()?),
-        "message"
-    );
-    check_eq!(manager.hears()?, "BARRIER=1", "second message");
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.status_is("running")?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
@@ -156,10 +163,7 @@ fn an_abstract_socket_is_told_too(ctx: &Ctx) -> Outcome {
     };
     let c = created(ctx, &saying(ctx, &["READY=1"])?, &manager)?;
     let mut starts = start(ctx, &c, &manager)?;
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
-    Ok(())
+    is_ready(&c, &manager, &mut starts)
 }
 
 fn the_program_finds_the_socket_where_runc_has_it(ctx: &Ctx) -> Outcome {
@@ -191,9 +195,7 @@ fn a_user_namespace_has_the_socket(ctx: &Ctx) -> Outcome {
         .push("/mounts", run);
     let c = created(ctx, &b, &manager)?;
     let mut starts = start(ctx, &c, &manager)?;
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
 }
@@ -205,6 +207,35 @@ fn start_ends_with_a_container_that_never_says_it(ctx: &Ctx) -> Outcome {
     check_eq!(starts.wait()?, 0, "exit code");
     c.status_is("stopped")?;
     manager.hears_nothing()
+}
+
+/// Seen to fail where one message is read once the init has ended.
+fn what_was_said_right_before_the_end_is_passed_on(ctx: &Ctx) -> Outcome {
+    let manager = Manager::new(ctx)?;
+    let b = Bundle::new(ctx)?.shell(
+        "while [ ! -e /go ]; do sleep 0.01; done; exec /bin/probe notify STATUS=a STATUS=b READY=1",
+    );
+    let c = created(ctx, &b, &manager)?;
+    let pid = c.pid()?;
+    let mut starts = start(ctx, &c, &manager)?;
+    c.wait_status("running")?;
+    // It wakes up to all of it at once.
+    procs::signal(starts.pid(), Signal::STOP);
+    ctx.until("start stands still", || {
+        procs::stat(starts.pid()).is_some_and(|(state, _)| state == 'T')
+    })?;
+    std::fs::write(b.rootfs().join("go"), "")?;
+    ctx.until("all is sent", || {
+        c.stdout().is_ok_and(|text| text.lines().count() == 3)
+    })?;
+    c.kill("KILL")?;
+    c.wait_status("stopped")?;
+    procs::signal(starts.pid(), Signal::CONT);
+    let told = manager.hears()?;
+    check_eq!(told, format!("READY=1\nMAINPID={pid}\n"), "message");
+    manager.hears()?;
+    check_eq!(starts.wait()?, 0, "exit code");
+    Ok(())
 }
 
 fn without_a_service_manager_nothing_is_there(ctx: &Ctx) -> Outcome {
@@ -260,13 +291,7 @@ fn crun_1_31_only_ready_is_passed_on(ctx: &Ctx) -> Outcome {
     std::thread::sleep(Duration::from_millis(100));
     manager.hears_nothing()?;
     std::fs::write(b.rootfs().join("go"), "")?;
-    check_eq!(
-        manager.hears()?,
-        format!("READY=1\nMAINPID={}\n", c.pid()?),
-        "message"
-    );
-    check_eq!(manager.hears()?, "BARRIER=1", "second message");
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     manager.hears_nothing()
 }
 
@@ -285,9 +310,7 @@ fn crun_1_31_a_flood_does_not_hold_it_up(ctx: &Ctx) -> Outcome {
         .and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse().ok())
         .because("VmHWM")?;
     check!(peak < 40_000, "{peak} KB of memory");
-    check!(manager.hears()?.starts_with("READY=1\n"), "message");
-    manager.hears()?;
-    check_eq!(starts.wait()?, 0, "exit code");
+    is_ready(&c, &manager, &mut starts)?;
     c.delete_force()?.ok()?;
     ctx.nothing_left()
 }
@@ -312,14 +335,16 @@ fn crun_1_31_the_mount_of_the_socket_is_private_and_read_only(ctx: &Ctx) -> Outc
 }
 
 /// Seen to fail where the state directory is expected to be as the runtime left it: delete
-/// stops at "directory not empty".
+/// stops at "directory not empty"; and where only so many directories in one another are removed:
+/// "is a directory".
 fn crun_1_31_what_the_container_makes_of_the_directory_does_not_matter(ctx: &Ctx) -> Outcome {
     let manager = Manager::new(ctx)?;
     let victim = ctx.dir.join("victim");
     std::fs::create_dir(&victim)?;
     std::fs::write(victim.join("f"), "")?;
     let line = format!(
-        "mount -o remount,rw,bind /run/notify || exit 3; cd /run/notify; mkdir -p a/b/c; \
+        "mount -o remount,rw,bind /run/notify || exit 3; cd /run/notify; mkdir -p a/b/c 1; \
+         for i in $(seq 80); do mkdir -p e/e; cd e; touch f; done; cd /run/notify; \
          ln -s {} link; ln -s {0} a/notify.sock; rm notify.sock; ln -s {0}/f notify.sock; \
          echo done; sleep 1000",
         victim.display()

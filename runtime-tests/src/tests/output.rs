@@ -203,8 +203,7 @@ fn holds(value: &Value, pointer: &str, wanted: &[&str]) -> Outcome {
 }
 
 fn features_name_what_is_there(ctx: &Ctx) -> Outcome {
-    let output = ctx.rt(&["features"]).run()?.ok()?;
-    let features: Value = serde_json::from_str(&output.stdout)?;
+    let features = ctx.features()?;
     check_eq!(features["ociVersionMax"], json!("1.3.0"), "ociVersionMax");
     check_eq!(features["ociVersionMin"], json!("1.0.0"), "ociVersionMin");
     let hooks = [

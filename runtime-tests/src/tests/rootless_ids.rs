@@ -23,7 +23,7 @@ tests!("rootless_ids":
     exec_by_root_brings_no_groups_along,
 );
 
-fn six_lines() -> Value {
+pub(super) fn six_lines() -> Value {
     let (first, second) = (RANGES[0].0, RANGES[1].0);
     json!([
         {"containerID": 0, "hostID": ID, "size": 1},
@@ -140,7 +140,7 @@ fn groups_of_a_mapped_range_are_set(ctx: &Ctx) -> Outcome {
 }
 
 /// As an engine gives it to root, but for the cgroup.
-fn of_root(ctx: &Ctx) -> Outcome<Bundle<'_>> {
+pub(super) fn of_root(ctx: &Ctx) -> Outcome<Bundle<'_>> {
     let b = Bundle::new(ctx)?;
     crate::user::own(&b.dir, ID)?;
     Ok(b.remove("/linux/cgroupsPath"))

@@ -260,7 +260,7 @@ fn before_linux_5_19_wait_killable_with_a_listener_is_refused(ctx: &Ctx) -> Outc
     rules["flags"] = json!(["SECCOMP_FILTER_FLAG_LOG", KILLABLE]);
     let refused = with(ctx, rules)?.create_refused()?;
     refused.says(&["/linux/seccomp/flags/1", "Linux 5.19"])?;
-    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let features = ctx.features()?;
     let flags = &features["linux"]["seccomp"];
     let has = |list: &str| {
         let flags = flags[list].as_array().because(list)?;
@@ -379,9 +379,8 @@ fn the_filter_spares_the_runtime_all_but_a_few_calls(ctx: &Ctx) -> Outcome {
 }
 
 fn architectures_of_other_machines_are_accepted(ctx: &Ctx) -> Outcome {
-    let all = ctx.rt(&["features"]).run()?.ok()?.stdout;
-    let all: Value = serde_json::from_str(&all)?;
-    let archs = all["linux"]["seccomp"]["archs"].clone();
+    let features = ctx.features()?;
+    let archs = features["linux"]["seccomp"]["archs"].clone();
     check!(
         archs.as_array().is_some_and(|list| list.len() >= 18),
         "archs: {archs}"

@@ -1,5 +1,5 @@
 //! The systemd cgroup driver with the systemd of this machine. `hack/vm` boots one; elsewhere these are
-//! skipped. What systemd may answer besides is in `systemd_bus`.
+//! skipped. What systemd may answer besides is in `systemd_answers`.
 
 use crate::bundle::Bundle;
 use crate::command::Cmd;

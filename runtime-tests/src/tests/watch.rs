@@ -243,7 +243,15 @@ fn a_failed_create_comes_and_goes(ctx: &Ctx) -> Outcome {
     let b = Bundle::new(ctx)?.args(&["/bin/nosuch"]);
     let output = b.verb::<&str>("create", &[])?.run()?.refused()?;
     output.says(&["no such file"])?;
-    stream.until(&b.id, "deleted")
+    stream.until(&b.id, "deleted")?;
+    // However late the stream looks.
+    procs::signal(stream.running.pid(), Signal::STOP);
+    let b = Bundle::new(ctx)?.args(&["/bin/nosuch"]);
+    b.verb::<&str>("create", &[])?.run()?.refused()?;
+    procs::signal(stream.running.pid(), Signal::CONT);
+    stream.until(&b.id, "deleted")?;
+    check_eq!(stream.words(&b.id), ["deleted"], "words");
+    Ok(())
 }
 
 fn a_creator_that_is_killed_is_told(ctx: &Ctx) -> Outcome {

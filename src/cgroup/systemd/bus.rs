@@ -124,14 +124,7 @@ impl Bus {
             BUS.destination
         );
         bus.subscribe(&rule, deadline)?;
-        let mut body = Writer::default();
-        body.text(name);
-        let call = Call {
-            member: "GetNameOwner",
-            signature: "s",
-            ..BUS
-        };
-        let serial = bus.send(call, &body, deadline)?;
+        let serial = bus.ask_broker("GetNameOwner", name, deadline)?;
         loop {
             let message = bus.receive(deadline)?;
             let is_news = message.is(Kind::Signal) && message.member == CHANGED;
@@ -204,16 +197,20 @@ impl Bus {
         if !self.broker {
             return Ok(());
         }
+        let serial = self.ask_broker("AddMatch", rule, deadline)?;
+        self.unanswered.push(serial);
+        Ok(())
+    }
+
+    fn ask_broker(&mut self, member: &str, text: &str, deadline: Instant) -> Result<u32, Failure> {
         let mut body = Writer::default();
-        body.text(rule);
+        body.text(text);
         let call = Call {
-            member: "AddMatch",
+            member,
             signature: "s",
             ..BUS
         };
-        let serial = self.send(call, &body, deadline)?;
-        self.unanswered.push(serial);
-        Ok(())
+        self.send(call, &body, deadline)
     }
 
     fn message(&mut self, call: Call<'_>, body: &Writer) -> Vec<u8> {

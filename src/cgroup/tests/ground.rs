@@ -1,5 +1,6 @@
 //! Where the tests make their cgroups, and the processes they put into them.
 
+use super::PATIENCE;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -88,7 +89,10 @@ impl Drop for Ground {
     /// Tidies up after a test that failed; after others there is nothing.
     fn drop(&mut self) {
         for directory in left(self) {
-            let _ = remove::rmdir_tree(&directory.display().to_string());
+            let _ = remove::rmdir_tree(
+                &directory.display().to_string(),
+                std::time::Instant::now() + PATIENCE,
+            );
         }
     }
 }

@@ -6,54 +6,16 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::{Definition, Verb, flag};
-use crate::checkpoint::{CgroupsMode, NetworkLock};
+use crate::checkpoint::dump::Request;
+use crate::checkpoint::{CgroupsMode, NetworkLock, Options};
 
 /// Arguments of `corten checkpoint`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Checkpoint {
     /// The container.
     pub id: String,
-    /// What it has in common with `restore`.
-    pub images: Images,
-    /// `--parent-path`: the pre-dump before, from the images' directory.
-    pub parent_path: Option<PathBuf>,
-    /// `--leave-running`: the container runs on.
-    pub leave_running: bool,
-    /// `--tcp-skip-in-flight`: leave out connections that are being made.
-    pub tcp_skip_in_flight: bool,
-    /// `--link-remap`: give open files without a name one.
-    pub link_remap: bool,
-    /// `--status-fd`: descriptor that gets a byte when pages can be fetched.
-    pub status_fd: Option<i32>,
-    /// `--page-server`: where pages are sent.
-    pub page_server: Option<(String, u16)>,
-    /// `--pre-dump`: memory alone.
-    pub pre_dump: bool,
-}
-
-/// The flags that both verbs have.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Images {
-    /// `--image-path`: the directory of the checkpoint.
-    pub image_path: Option<PathBuf>,
-    /// `--work-path`: the directory of logs and other files.
-    pub work_path: Option<PathBuf>,
-    /// `--tcp-established`.
-    pub tcp_established: bool,
-    /// `--ext-unix-sk`.
-    pub ext_unix_sk: bool,
-    /// `--shell-job`.
-    pub shell_job: bool,
-    /// `--file-locks`.
-    pub file_locks: bool,
-    /// `--lazy-pages`.
-    pub lazy_pages: bool,
-    /// `--auto-dedup`.
-    pub auto_dedup: bool,
-    /// `--manage-cgroups-mode`.
-    pub cgroups_mode: CgroupsMode,
-    /// `--network-lock`.
-    pub network_lock: Option<NetworkLock>,
+    /// What is to be written; its paths are the caller's words.
+    pub request: Request,
 }
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -144,24 +106,25 @@ fn own() -> Vec<Arg> {
 fn read(matches: &mut ArgMatches) -> Checkpoint {
     Checkpoint {
         id: flag::take_id(matches),
-        images: read_images(matches),
-        parent_path: flag::take_path(matches, "parent-path").filter(|p| !p.as_os_str().is_empty()),
-        leave_running: flag::is_on(matches, "leave-running"),
-        tcp_skip_in_flight: flag::is_on(matches, "tcp-skip-in-flight"),
-        link_remap: flag::is_on(matches, "link-remap"),
-        // runc's default is -1.
-        status_fd: matches.remove_one("status-fd").filter(|fd| *fd != -1),
-        page_server: matches.remove_one("page-server"),
-        pre_dump: flag::is_on(matches, "pre-dump"),
+        request: Request {
+            options: read_images(matches),
+            parent_path: take_path(matches, "parent-path"),
+            leave_running: flag::is_on(matches, "leave-running"),
+            tcp_skip_in_flight: flag::is_on(matches, "tcp-skip-in-flight"),
+            link_remap: flag::is_on(matches, "link-remap"),
+            // runc's default is -1.
+            status_fd: matches.remove_one("status-fd").filter(|fd| *fd != -1),
+            page_server: matches.remove_one("page-server"),
+            pre_dump: flag::is_on(matches, "pre-dump"),
+        },
     }
 }
 
 /// Reads [`images`].
-pub(super) fn read_images(matches: &mut ArgMatches) -> Images {
-    let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
-    Images {
-        image_path: given(flag::take_path(matches, "image-path")),
-        work_path: given(flag::take_path(matches, "work-path")),
+pub(super) fn read_images(matches: &mut ArgMatches) -> Options {
+    Options {
+        image_path: take_path(matches, "image-path").unwrap_or_else(|| "checkpoint".into()),
+        work_path: take_path(matches, "work-path"),
         tcp_established: flag::is_on(matches, "tcp-established"),
         ext_unix_sk: flag::is_on(matches, "ext-unix-sk"),
         shell_job: flag::is_on(matches, "shell-job"),
@@ -173,6 +136,11 @@ pub(super) fn read_images(matches: &mut ArgMatches) -> Images {
             .unwrap_or_default(),
         network_lock: matches.remove_one("network-lock"),
     }
+}
+
+/// An empty path is none, as for runc.
+fn take_path(matches: &mut ArgMatches, name: &str) -> Option<PathBuf> {
+    flag::take_path(matches, name).filter(|path| !path.as_os_str().is_empty())
 }
 
 fn parse_mode(word: &str) -> Result<CgroupsMode, &'static str> {

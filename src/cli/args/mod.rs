@@ -53,7 +53,7 @@ use std::fmt;
 use clap::{ArgMatches, Command};
 
 pub use check::Check;
-pub use checkpoint::{Checkpoint, Images};
+pub use checkpoint::Checkpoint;
 pub use completion::{Completion, script as completion_script};
 pub use create::Create;
 pub use delete::Delete;

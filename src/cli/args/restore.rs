@@ -2,16 +2,16 @@
 
 use clap::{Arg, ArgMatches};
 
-use super::checkpoint::{self, Images};
-use super::{Create, Definition, Verb, create, flag};
+use super::{Create, Definition, Verb, checkpoint, create, flag};
+use crate::checkpoint::Options;
 
 /// Arguments of `corten restore`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Restore {
     /// What it has in common with `create`.
     pub create: Create,
     /// What it has in common with `checkpoint`.
-    pub images: Images,
+    pub options: Options,
     /// `--detach`: return when the container runs.
     pub detach: bool,
     /// `--no-subreaper`: do not adopt orphans of the container.
@@ -93,7 +93,7 @@ fn read(matches: &mut ArgMatches) -> Restore {
     let lsm_mount_context = text("lsm-mount-context");
     Restore {
         create,
-        images: checkpoint::read_images(matches),
+        options: checkpoint::read_images(matches),
         detach: flag::is_on(matches, "detach"),
         no_subreaper: flag::is_on(matches, "no-subreaper"),
         tcp_close: flag::is_on(matches, "tcp-close"),

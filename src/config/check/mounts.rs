@@ -1,6 +1,7 @@
 //! `mounts`, but for their options, which `plan` reads.
 
 use crate::config::error::{ConfigError, Warning};
+use crate::config::names::is_ignored_on_bind;
 use crate::config::place::Place;
 use crate::config::spec::Mount;
 
@@ -49,12 +50,28 @@ fn check_mount(
             "relative destination {destination:?} is deprecated; taken as relative to /"
         )));
     }
+    let remounts = mount.options.iter().any(|option| *option == "remount");
+    if !remounts && (mount.fstype.as_deref() == Some("bind") || has_bind_option(mount)) {
+        let options = at.member("options");
+        for (index, option) in mount.options.iter().enumerate() {
+            if is_ignored_on_bind(option) {
+                warnings.push(options.element(index).warning(format_args!(
+                    "a bind mount has no {option:?}: what is bound stays as it is; ignored"
+                )));
+            }
+        }
+    }
     check_proc(&place, mount)?;
     if let Some(source) = &mount.source {
         // Not always a path: it may be the address of a server.
         paths::require_text(&at.member("source"), "the source", source)?;
     }
     check_mappings(at, mount)
+}
+
+fn has_bind_option(mount: &Mount<'_>) -> bool {
+    let mut options = mount.options.iter();
+    options.any(|option| *option == "bind" || *option == "rbind")
 }
 
 /// Refuses to cover parts of /proc: LSM labels and the like are written there
@@ -68,12 +85,8 @@ fn check_proc(place: &Place<'_>, mount: &Mount<'_>) -> Result<(), ConfigError> {
     }
     let destination = &mount.destination;
     if names.clone().next().is_none() {
-        let is_bind = mount
-            .options
-            .iter()
-            .any(|option| *option == "bind" || *option == "rbind");
         // Whether a bind mount's source is a procfs shows when it is opened.
-        if is_bind || mount.fstype.as_deref() == Some("proc") {
+        if has_bind_option(mount) || mount.fstype.as_deref() == Some("proc") {
             return Ok(());
         }
         return Err(place

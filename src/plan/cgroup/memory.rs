@@ -8,6 +8,7 @@ const LIMIT: &str = "/linux/resources/memory/limit";
 const SWAP: &str = "/linux/resources/memory/swap";
 const RESERVATION: &str = "/linux/resources/memory/reservation";
 const SWAPPINESS: &str = "/linux/resources/memory/swappiness";
+const KERNEL_TCP: &str = "/linux/resources/memory/kernelTCP";
 const OOM: &str = "/linux/resources/memory/disableOOMKiller";
 
 pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), ResourceError> {
@@ -46,12 +47,6 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
             "ignored: the kernel has no such limit any more",
         );
     }
-    if memory.kernel_tcp.is_some() {
-        b.warn(
-            "/linux/resources/memory/kernelTCP",
-            "ignored: the kernel advises against it",
-        );
-    }
     if memory.use_hierarchy == Some(false) {
         b.warn(
             "/linux/resources/memory/useHierarchy",
@@ -65,12 +60,14 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
     if let Some(now) = b.now() {
         limits.check_now(now)?;
     }
+    let kernel_tcp = set(memory.kernel_tcp);
     let first = [
         (limits.limit.is_some(), LIMIT),
         (limits.swap.is_some(), SWAP),
         (limits.reservation.is_some(), RESERVATION),
         (swappiness.is_some(), SWAPPINESS),
         (oom_disabled.is_some(), OOM),
+        (kernel_tcp.is_some(), KERNEL_TCP),
     ];
     let Some((_, first)) = first.into_iter().find(|(set, _)| *set) else {
         return Ok(());
@@ -85,6 +82,10 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
             if let Some(value) = swappiness {
                 b.write(place, "memory.swappiness", value, SWAPPINESS);
             }
+            if let Some(value) = kernel_tcp {
+                // The kernel means to drop it one day.
+                b.write(place, "memory.kmem.tcp.limit_in_bytes", value, KERNEL_TCP);
+            }
         }
         Version::V2 => {
             let check = memory.check_before_update == Some(true);
@@ -94,6 +95,9 @@ pub(super) fn plan(b: &mut Builder, memory: Option<&Memory>) -> Result<(), Resou
             }
             if swappiness.is_some() {
                 b.warn(SWAPPINESS, "ignored: cgroup v2 has no swappiness");
+            }
+            if kernel_tcp.is_some() {
+                b.warn(KERNEL_TCP, "ignored: cgroup v2 counts it as memory");
             }
         }
     }

@@ -127,7 +127,10 @@ fn every_limit_becomes_the_writes_of_both_interfaces() {
         ),
         (
             r#"{"memory": {"limit": 4096, "useHierarchy": true, "kernel": 1, "kernelTCP": 1}}"#,
-            &["memory.limit_in_bytes=4096"],
+            &[
+                "memory.limit_in_bytes=4096",
+                "memory.kmem.tcp.limit_in_bytes=1",
+            ],
             &["memory.max=4096"],
         ),
         (

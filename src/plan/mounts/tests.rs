@@ -65,6 +65,19 @@ fn a_bind_source_is_relative_to_the_bundle() {
 }
 
 #[test]
+fn a_procfs_shows_its_source() {
+    let json = r#"{"destination":"/proc","type":"proc","source":"p","options":["hidepid=2"]}"#;
+    let What::Proc { data, .. } = plan_json(json).unwrap().what else {
+        panic!("no procfs");
+    };
+    let wanted = [(c"hidepid", c"2"), (c"source", c"p")];
+    assert_eq!(
+        data,
+        wanted.map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
+    );
+}
+
+#[test]
 fn only_proc_on_proc_is_the_runtimes_own() {
     let m = plan_json(r#"{"destination":"/proc/","type":"proc"}"#).unwrap();
     assert!(matches!(m.what, What::Proc { .. }));
@@ -80,7 +93,7 @@ fn a_mount_without_type_or_bind_is_refused_with_its_pointer() {
 
 #[test]
 fn a_bind_with_file_system_options_is_refused() {
-    let e = plan_json(r#"{"destination":"/a","source":"/x","options":["bind","size=1"]}"#);
+    let e = plan_json(r#"{"destination":"/a","source":"/x","options":["bind","huge=always"]}"#);
     assert_eq!(e.unwrap_err().pointer, "/mounts/1/options");
 }
 
@@ -101,6 +114,26 @@ fn a_mount_on_the_root_is_refused() {
 fn a_bind_without_source_is_refused() {
     let e = plan_json(r#"{"destination":"/a","options":["bind"]}"#);
     assert_eq!(e.unwrap_err().pointer, "/mounts/1/source");
+}
+
+#[test]
+fn a_bind_does_without_the_options_of_a_tmpfs_alone() {
+    let bind = |option: &str| {
+        plan_json(&format!(
+            r#"{{"destination":"/a","source":"/b","options":["bind","{option}"]}}"#
+        ))
+    };
+    for option in ["size=1k", "mode=755", "uid=1"] {
+        assert!(matches!(bind(option).unwrap().what, What::Bind { .. }));
+    }
+    // A word that means to protect something is never left out.
+    for option in ["readonly", "size", "context=a:b:c:s0", "mode755=1", "=1"] {
+        assert_eq!(
+            bind(option).unwrap_err().pointer,
+            "/mounts/1/options",
+            "{option}"
+        );
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ pub const FLAG_KEEP_GROUPS: u32 = 8;
 pub const FLAG_LISTENER: u32 = 16;
 /// Standard input is the terminal of the session to be.
 pub const FLAG_TERMINAL: u32 = 32;
-/// A user namespace that is joined: no groups are fine where it denies setgroups(2).
+/// The process has no groups of its caller: none are fine where setgroups(2) is denied.
 pub const FLAG_GROUPS_MAY_BE_DENIED: u32 = 64;
 /// Set the scheduler: not before, since a fork may be in between, which resets or fails.
 pub const FLAG_SCHEDULER: u32 = 128;

@@ -114,7 +114,7 @@ fn run_one(c: &Context, index: u32, hook: &HookEntry, programs: *const *const u8
     let deadline = if hook.timeout_ms < 0 {
         -1
     } else {
-        now_ms() + hook.timeout_ms
+        now_ms().saturating_add(hook.timeout_ms)
     };
     let mut timed_out = false;
     let mut tries = 0;

@@ -324,7 +324,7 @@ fn credentials(c: &Context, path: *const u8) -> bool {
     }
     if b.flags & FLAG_KEEP_GROUPS == 0 {
         let result = setgroups(b.groups.count as usize, c.at(b.groups));
-        // The init has every capability in the user namespace, so this is what denies it.
+        // There are none to lose, so it does not matter what denies it.
         let denied = result == -EPERM && b.flags & FLAG_GROUPS_MAY_BE_DENIED != 0;
         if !denied || b.groups.count != 0 {
             c.check(result, Stage::Groups);

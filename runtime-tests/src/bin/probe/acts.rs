@@ -265,6 +265,13 @@ pub fn threads() -> io::Result<()> {
     Ok(())
 }
 
+/// `sleeping-threads`: a process of four threads that wait to be killed.
+pub fn sleeping_threads() -> io::Result<()> {
+    let sleep = || std::thread::sleep(std::time::Duration::from_secs(1000));
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(sleep))));
+    Ok(())
+}
+
 /// `notify TEXT...`: sends each text to the socket in $NOTIFY_SOCKET, as sd_notify(3) does, with
 /// `\\n` for a line's end and `xN` for N kilobytes; prints `sent` or the errno for each, then waits
 /// to be killed.

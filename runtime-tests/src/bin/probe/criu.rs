@@ -43,6 +43,9 @@ pub fn run(args: &[&str]) -> io::Result<()> {
     };
     match number(&request, 1) {
         VERSION => {
+            if fake.has("wait-first") {
+                fake.wait()?;
+            }
             let version = fake.word("version").unwrap_or("3.17.1");
             let mut message = Vec::new();
             for (field, part) in [1, 2, 4].into_iter().zip(version.split('.')) {
@@ -77,6 +80,11 @@ impl Fake {
     fn word(&self, key: &str) -> Option<&str> {
         let mut words = self.acts.split_whitespace();
         words.find_map(|w| w.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// Until the test lets go of the fifo.
+    fn wait(&self) -> io::Result<()> {
+        std::fs::read(format!("{}/go", self.dir)).map(drop)
     }
 
     fn receive(&self) -> io::Result<Option<Vec<Field>>> {
@@ -208,8 +216,7 @@ impl Fake {
                 return Err(io::Error::other(stage));
             }
             if stage == "post-restore" && self.has("wait") {
-                // Until the test lets go of the fifo.
-                std::fs::read(format!("{}/go", self.dir))?;
+                self.wait()?;
             }
         }
         let mut restored = Vec::new();

@@ -13,6 +13,7 @@ mod old_kernel;
 mod raw;
 mod resctrl;
 mod spy;
+mod stuck;
 mod watch;
 
 use std::process::ExitCode;
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
         "thread-syscall" => acts::thread_syscall(rest),
         "agent" => acts::agent(rest),
         "threads" => acts::threads(),
+        "sleeping-threads" => acts::sleeping_threads(),
         "hook" => hook::run(rest),
+        "stuck" => stuck::run(rest),
         "spy" => spy::run(rest),
         "watch" => watch::run(rest),
         "as" => launch::run(rest),

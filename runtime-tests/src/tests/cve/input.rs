@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome};
 use crate::{check, check_eq, tests};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -143,7 +143,7 @@ fn cve_2024_3154_annotations_change_nothing(ctx: &Ctx) -> Outcome {
         check!(line.ends_with(&wanted), "another cgroup: {line}");
     }
     untouched(&trap)?;
-    let features: Value = serde_json::from_str(&ctx.rt(&["features"]).run()?.ok()?.stdout)?;
+    let features = ctx.features()?;
     let listed = &features["potentiallyUnsafeConfigAnnotations"];
     check!(
         *listed == json!(["org.criu.config", "org.systemd.property.", "run.oci."]),

@@ -39,6 +39,15 @@ fn destinations_are_paths() {
 }
 
 #[test]
+fn options_that_a_bind_does_without_are_warned_of() {
+    for (fstype, options) in [("bind", ["ro", "size=1k"]), ("", ["rbind", "mode=755"])] {
+        let at = "/mounts/10/options/1";
+        warns(&[("/mounts/-", mount("/a", fstype, &options), at, "ignored")]);
+    }
+    accepts(&[("/mounts/-", mount("/a", "tmpfs", &["size=1k"]))]);
+}
+
+#[test]
 fn a_source_may_be_longer_than_a_name_but_not_than_a_path() {
     let source = |length| json!({"destination": "/a", "source": "x".repeat(length)});
     accepts(&[("/mounts/-", source(4095))]);
