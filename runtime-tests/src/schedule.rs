@@ -83,7 +83,11 @@ fn print_line(done: &Done) {
     match done.outcome.as_str() {
         "passed" => println!("ok       {:6} ms  {}", ms, done.name),
         "skipped" => println!("skipped  {:6} ms  {}: {}", ms, done.name, done.detail),
-        _ => println!("FAILED   {:6} ms  {}", ms, done.name),
+        // The whole story comes at the end, which a run that is stopped does not reach.
+        _ => {
+            let first = done.detail.lines().next().unwrap_or_default();
+            println!("FAILED   {:6} ms  {}: {first}", ms, done.name);
+        }
     }
 }
 

@@ -32,17 +32,27 @@ impl Cgroup {
         self.systemd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the scope with the init `pid` in it, and prepares what systemd leaves to others.
+    /// Starts the scope with the init `pid` in it, which may be about to make a second process, and prepares what
+    /// systemd leaves to others.
     ///
     /// # Errors
     /// As [`Systemd::start`]; the controllers cannot be enabled. Whether the scope may be there
     /// is what [`Cgroup::record`] says then.
-    pub fn start_scope(&mut self, plan: &CgroupPlan, pid: Pid) -> Result<(), CgroupError> {
+    pub fn start_scope(
+        &mut self,
+        plan: &CgroupPlan,
+        pid: Pid,
+        second_to_come: bool,
+    ) -> Result<(), CgroupError> {
         let (Some(unit), Some(mut systemd)) = (&plan.unit, self.systemd().take()) else {
             return Ok(());
         };
         let number = pid.as_raw_nonzero().get();
-        if let Err(error) = systemd.start(unit, number.cast_unsigned()) {
+        let started = match second_to_come {
+            true => systemd.start(&unit.with_room_for_two(), number.cast_unsigned()),
+            false => systemd.start(unit, number.cast_unsigned()),
+        };
+        if let Err(error) = started {
             if error.was_refused() {
                 self.record.forget_unit();
             }

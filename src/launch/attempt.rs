@@ -304,7 +304,7 @@ impl Attempt<'_> {
         channel: &OwnedFd,
     ) -> Result<(), LaunchError> {
         let (pid, _) = self.child()?;
-        let started = cgroup.start_scope(plan, pid);
+        let started = cgroup.start_scope(plan, pid, self.second_to_come);
         // Where systemd has put it; or without the unit, which is then not this container's.
         self.state.cgroup = cgroup.record().clone();
         started?;

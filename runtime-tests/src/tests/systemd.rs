@@ -28,6 +28,7 @@ tests!("systemd":
     a_unit_that_exists_is_left_alone,
     a_cgroup_namespace_begins_at_the_scope,
     a_joined_pid_or_user_namespace_is_in_the_scope,
+    a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace,
     a_killed_create_leaves_nothing_that_delete_force_does_not_remove as Long,
     a_hundred_starts_at_once as Long,
     a_users_container_is_in_his_systemd,
@@ -447,6 +448,21 @@ fn a_joined_pid_or_user_namespace_is_in_the_scope(ctx: &Ctx) -> Outcome {
     }
     // The harness deletes the first, once it has reaped who was in its namespaces.
     Ok(())
+}
+
+/// Seen to fail without `with_room_for_two`: systemd sets the limit before the second process is made.
+fn a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
+    let (neighbour, _) = scope(ctx, "")?;
+    let first = create(ctx, &neighbour)?;
+    let (bundle, unit) = scope(ctx, "")?;
+    let bundle = bundle
+        .namespace("pid", Some(&format!("/proc/{}/ns/pid", first.pid()?)))
+        .set("/linux/resources/pids/limit", 1);
+    let c = create(ctx, &bundle)?;
+    let dir = cgroup(c.pid()?)?;
+    check!(dir.ends_with(&unit), "{}", dir.display());
+    check_eq!(file(&dir, "pids.max")?, "1", "pids.max");
+    c.delete_force()?.ok().map(drop)
 }
 
 fn a_killed_create_leaves_nothing_that_delete_force_does_not_remove(ctx: &Ctx) -> Outcome {

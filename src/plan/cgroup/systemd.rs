@@ -68,6 +68,20 @@ impl Unit {
     pub fn is_slice(&self) -> bool {
         self.name.ends_with(".slice")
     }
+
+    /// The unit with a limit that lets one process more be made: an init that joins a pid namespace
+    /// makes a second, which is the container's. The file has the right limit once that is there.
+    pub fn with_room_for_two(&self) -> Cow<'_, Unit> {
+        let is_small = |limit: &Property| {
+            limit.name == "TasksMax" && matches!(limit.value, Value::Uint64(0 | 1))
+        };
+        let Some(index) = self.limits.iter().position(is_small) else {
+            return Cow::Borrowed(self);
+        };
+        let mut unit = self.clone();
+        unit.limits[index].value = Value::Uint64(2);
+        Cow::Owned(unit)
+    }
 }
 
 /// Adds what the unit is and what its limits are to a plan that is complete but for it.

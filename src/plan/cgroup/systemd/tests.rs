@@ -275,6 +275,19 @@ fn limits_of_v2_become_the_properties_that_runc_sends() {
 }
 
 #[test]
+fn an_init_that_makes_a_second_process_has_room_for_it() {
+    for (limit, while_it_starts) in [(1, "2"), (2, "2"), (9, "9"), (-1, "infinity")] {
+        let linux = format!(r#"{{"resources": {{"pids": {{"limit": {limit}}}}}}}"#);
+        let unit = planned(&v2(), &linux, false).unwrap().unit.unwrap();
+        let starting = unit.with_room_for_two();
+        assert_eq!(
+            shown(&starting.limits),
+            [format!("TasksMax={while_it_starts}")]
+        );
+    }
+}
+
+#[test]
 fn a_newer_property_says_which_systemd_has_it() {
     let resources = r#"{"cpu": {"idle": 1, "period": 1000, "cpus": "0"}, "memory": {"limit": 1}}"#;
     let linux = format!(r#"{{"resources": {resources}}}"#);
