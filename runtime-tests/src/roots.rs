@@ -123,6 +123,7 @@ const GROUPS: &[Group] = &[
             "logs::syslog_gets_lines_as_of_the_c_library",
             "rdt::",
             "removing::",
+            "exec_failures::a_program_that_may_not_be_run",
             "output::spec_does_not_overwrite",
             "output::spec_rootless_has_a_user_namespace",
         ],
@@ -148,6 +149,10 @@ const GROUPS: &[Group] = &[
     Group {
         reason: "asks the system's systemd, or has a user of its own",
         tests: &["systemd::"],
+    },
+    Group {
+        reason: "a user's systemd is not asked for cgroups beneath the container's",
+        tests: &["exec::a_cgroup_beneath_on_cgroup_v2_is_joined"],
     },
     Group {
         reason: "asks for --rootless=false",

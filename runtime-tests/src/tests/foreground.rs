@@ -245,10 +245,10 @@ fn a_reader_that_goes_away_does_not_hang_run(ctx: &Ctx) -> Outcome {
     next_line(&mut out, "y")?;
     drop(out);
     let ended = rustix::process::Pid::from_raw(run.pid())
-        .is_some_and(|pid| procs::wait_ended(pid, Duration::from_secs(10)));
+        .is_some_and(|pid| procs::wait_ended(pid, ctx.timeout / 3));
     check!(
         ended,
-        "run still there ten seconds after its reader closed the pipe"
+        "run still there long after its reader closed the pipe"
     );
     check!(
         run.wait()? != 0,
@@ -280,7 +280,7 @@ fn a_hundred_short_runs_never_hang(ctx: &Ctx) -> Outcome {
     for round in 0..100 {
         let mut run = b.verb::<&str>("run", &[])?.spawn()?;
         let pid = rustix::process::Pid::from_child(&run.child);
-        let ended = procs::wait_ended(pid, Duration::from_secs(10));
+        let ended = procs::wait_ended(pid, ctx.timeout / 3);
         check!(ended, "run number {round} hangs");
         let code = run.wait()?;
         let mut said = String::new();
