@@ -8,6 +8,7 @@ mod capabilities;
 mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
+mod cgroup_v2_tree;
 mod check;
 mod checkpoint;
 mod criu;
@@ -117,6 +118,7 @@ pub const ALL: &[&[Test]] = &[
     cgroup_v1::TESTS,
     cgroup_v1_more::TESTS,
     cgroup_v2::TESTS,
+    cgroup_v2_tree::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,
     broken::TESTS,
