@@ -148,7 +148,7 @@ const POPULATED: &str = "there are processes in this cgroup itself, and cgroup v
 
 fn threaded(kind: &str) -> String {
     format!(
-        "its cgroup.type is \"{kind}\", so what is beneath it is for threads, not for processes: \
+        "what is beneath it is for threads, not for processes (its cgroup.type is {kind}): \
          choose another linux.cgroupsPath"
     )
 }

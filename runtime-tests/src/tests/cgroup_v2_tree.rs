@@ -122,14 +122,14 @@ fn what_is_beneath_a_threaded_cgroup_is_explained(ctx: &Ctx) -> Outcome {
     ctx.stays();
     b.create_refused()?
         .says(&["/linux/cgroupsPath: cannot start a process in "])?
-        .says(&["/threads is above it, and its cgroup.type is \"domain threaded\""])?
+        .says(&["/threads is above it, and what is beneath it is for threads"])?
         .says(&["choose another linux.cgroupsPath"])?;
     ctx.v2("hugetlb")?;
     let limit = json!([{"pageSize": "2MB", "limit": 8388608}]);
     b.set("/linux/resources/hugepageLimits", limit)
         .create_refused()?
         .says(&["/linux/resources/hugepageLimits/0/limit"])?
-        .says(&["its cgroup.type is \"domain threaded\""])?;
+        .says(&["(its cgroup.type is domain threaded)"])?;
     for dir in [dir.join("of"), dir] {
         std::fs::remove_dir(&dir).because(dir.display())?;
     }

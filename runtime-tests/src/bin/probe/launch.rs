@@ -111,11 +111,11 @@ fn pure_cgroup2() -> io::Result<()> {
 
 /// In a mount namespace of its own, lays a tmpfs on /sys/fs/cgroup with a directory for each
 /// hierarchy of the list, as hosts with cgroup v1 have it: between semicolons `unified`, the
-/// controllers of a hierarchy, or `name=NAME`.
+/// controllers of a hierarchy, or `name=NAME`; `none` for none.
 fn cgroups(list: &str) -> io::Result<()> {
     without_cgroups()?;
     mount("tmpfs", POINT, "tmpfs", MountFlags::empty(), None)?;
-    for name in list.split(';') {
+    for name in list.split(';').filter(|name| *name != "none") {
         let dir = format!("{POINT}/{}", name.trim_start_matches("name="));
         std::fs::create_dir(&dir)?;
         let none = if name.starts_with("name=") {
