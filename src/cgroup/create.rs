@@ -219,10 +219,7 @@ impl Cgroup {
         match levels::mkdir(root, path, made) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            Err(errno) => {
-                let error = CgroupError::kernel("create", self.shown(path), errno);
-                Err(error.at("/linux/cgroupsPath"))
-            }
+            Err(errno) => Err(levels::not_made(self.shown(path), errno)),
         }
     }
 

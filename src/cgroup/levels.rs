@@ -59,10 +59,19 @@ fn make(
 ) -> Result<(), CgroupError> {
     match mkdir(root, level, made) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => {
-            let error = CgroupError::kernel("create", format!("{shown}/{level}"), errno);
-            Err(error.at("/linux/cgroupsPath"))
-        }
+        Err(errno) => Err(not_made(format!("{shown}/{level}"), errno)),
+    }
+}
+
+/// Says that a directory could not be made.
+pub(super) fn not_made(path: String, errno: Errno) -> CgroupError {
+    let error = CgroupError::kernel("create", path, errno).at("/linux/cgroupsPath");
+    match errno {
+        Errno::ROFS => error.hint(
+            "cgroups are mounted read-only here, as in a container that may make none: \
+             --cgroup-manager=disabled runs containers without cgroups",
+        ),
+        _ => error,
     }
 }
 

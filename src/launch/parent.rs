@@ -108,6 +108,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }
+    if cgroup_plan.directories.is_empty() {
+        rootless::warn_of_strays(spec.linux.as_ref());
+    }
     let record = cgroupfs.intend(&cgroup_plan)?;
     let net_devices = network::find(&plan.net_devices)?;
     let rdt_plan = match &linux.intel_rdt {

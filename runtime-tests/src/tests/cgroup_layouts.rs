@@ -4,7 +4,7 @@
 use crate::bundle::Bundle;
 use crate::cgroups::{self, Hierarchy};
 use crate::context::Ctx;
-use crate::outcome::{Because, Outcome, skip};
+use crate::outcome::{Because, Outcome, Stop, skip};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ tests!("cgroup_layouts":
     controllers_together_in_one_hierarchy_are_limited_and_mounted as Serial,
     without_a_freezer_of_v1_the_one_of_v2_is_used,
     what_is_on_v2_beside_v1_is_limited_and_updated,
+    limits_on_v2_go_with_devices_and_freezer_on_v1 as Serial,
     unified_values_of_what_is_on_v2_are_written_beside_v1,
     a_host_without_hierarchies_says_what_is_missing,
 );
@@ -88,7 +89,7 @@ struct Mounted<'a> {
 
 impl<'a> Mounted<'a> {
     fn new(ctx: &'a Ctx, controllers: &str) -> Outcome<Mounted<'a>> {
-        let at = ctx.dir.join("hierarchy");
+        let at = ctx.dir.join(controllers);
         std::fs::create_dir(&at)?;
         let data = std::ffi::CString::new(controllers).because(controllers)?;
         let flags = rustix::mount::MountFlags::empty();
@@ -140,9 +141,9 @@ fn controllers_together_in_one_hierarchy_are_limited_and_mounted(ctx: &Ctx) -> O
         .detach()?;
     c.wait_stdout("done")?;
     let said = c.stdout()?;
-    let lines: Vec<&str> = said.lines().collect();
+    let lines: Vec<&str> = said.lines().take(5).collect();
     check_eq!(
-        lines[..5],
+        lines,
         [
             "net_cls,net_prio",
             "net_cls,net_prio",
@@ -167,6 +168,88 @@ fn controllers_together_in_one_hierarchy_are_limited_and_mounted(ctx: &Ctx) -> O
     c.delete_force()?.ok()?;
     check!(!dir.exists(), "{} is left", dir.display());
     drop(mounted);
+    ctx.nothing_left()
+}
+
+/// As hosts boot with systemd's hybrid layout and single controllers taken off v1.
+fn limits_on_v2_go_with_devices_and_freezer_on_v1(ctx: &Ctx) -> Outcome {
+    if !ctx.hierarchies.iter().all(Hierarchy::is_v2) {
+        return skip("the controllers are on cgroup v1");
+    }
+    for name in ["memory", "pids", "cpu"] {
+        ctx.v2(name)?;
+    }
+    let (devices, freezer) = (Mounted::new(ctx, "devices")?, Mounted::new(ctx, "freezer")?);
+    ctx.use_view(&["devices", "freezer", "unified"]);
+    let limits = json!({"pids": {"limit": 17}, "memory": {"limit": 67108864, "swap": 67108864},
+                        "devices": [{"allow": false, "access": "rwm"}]});
+    let c = sleeping(ctx)?.set("/linux/resources", limits).detach()?;
+    let dir = |root: &Path| root.join(ctx.prefix.trim_start_matches('/')).join(&c.id);
+    let unified = dir(&ctx.v2("")?.mount);
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).because(path.display())?;
+        Ok::<_, Stop>(text.trim().to_string())
+    };
+    check_eq!(read(unified.join("memory.max"))?, "67108864", "memory.max");
+    check_eq!(read(unified.join("pids.max"))?, "17", "pids.max");
+    let list = read(dir(&devices.at).join("devices.list"))?;
+    check!(
+        list.contains("c 1:3 rwm") && !list.contains("a *:*"),
+        "{list}"
+    );
+    c.verb::<&str>(&["pause"], &[]).run()?.ok()?;
+    c.status_is("paused")?;
+    check_eq!(
+        read(dir(&freezer.at).join("freezer.state"))?,
+        "FROZEN",
+        "freezer.state"
+    );
+    c.verb::<&str>(&["resume"], &[]).run()?.ok()?;
+    let update = c.verb::<&str>(&["update", "--memory", "96m", "--memory-swap", "128m"], &[]);
+    update.run()?.ok()?;
+    check_eq!(
+        read(unified.join("memory.max"))?,
+        "100663296",
+        "memory.max after an update"
+    );
+    check_eq!(
+        read(unified.join("memory.swap.max"))?,
+        "33554432",
+        "memory.swap.max"
+    );
+    let stats = c.verb(&["events"], &["--stats"]).run()?.ok()?.stdout;
+    let stats: Value = serde_json::from_str(&stats)?;
+    check_eq!(
+        stats["data"]["memory"]["usage"]["limit"],
+        json!(100663296),
+        "limit of memory in the statistics"
+    );
+    check_eq!(
+        stats["data"]["pids"],
+        json!({"current": 1, "limit": 17}),
+        "pids in the statistics"
+    );
+    check!(
+        stats["data"]["cpu"]["usage"]["total"].as_u64() > Some(0),
+        "CPU time in the statistics"
+    );
+    // A process that is killed for memory on v2 is told.
+    let mut events = c.verb::<&str>(&["events"], &[]).spawn()?;
+    let out = events.child.stdout.take().because("its output")?;
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(out));
+    let first = lines.next().because("a first line")??;
+    check!(first.contains("\"stats\""), "{first}");
+    c.exec(&[], &["/bin/probe", "eat", "300"])
+        .run()?
+        .code_is(137)?;
+    let second = lines.next().because("a second line")??;
+    check!(second.contains("\"oom\""), "{second}");
+    c.delete_force()?.ok()?;
+    check_eq!(events.wait()?, 0, "events");
+    for dir in [dir(&devices.at), dir(&freezer.at), unified] {
+        check!(!dir.exists(), "{} is left", dir.display());
+    }
+    drop((devices, freezer));
     ctx.nothing_left()
 }
 

@@ -247,7 +247,7 @@ fn mounting<'a>(b: Bundle<'a>, options: &[&str]) -> Bundle<'a> {
 
 /// The directory and the files of the kernel's list belong to `uid`, the others to root, and all
 /// of them to root's group.
-fn owner_is(dir: &Path, uid: u32) -> Outcome {
+pub(super) fn owner_is(dir: &Path, uid: u32) -> Outcome {
     let list = read(Path::new("/sys/kernel/cgroup/delegate"))?;
     let mut listed = 0;
     for entry in std::fs::read_dir(dir)? {

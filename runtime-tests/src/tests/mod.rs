@@ -5,6 +5,7 @@ mod bad_input;
 mod broken;
 mod callers_limits;
 mod capabilities;
+mod cgroup_disabled;
 mod cgroup_layouts;
 mod cgroup_v1;
 mod cgroup_v1_more;
@@ -116,6 +117,7 @@ pub const ALL: &[&[Test]] = &[
     seccomp_actions::TESTS,
     hooks::TESTS,
     hook_details::TESTS,
+    cgroup_disabled::TESTS,
     cgroup_layouts::TESTS,
     cgroup_v1::TESTS,
     cgroup_v1_more::TESTS,
