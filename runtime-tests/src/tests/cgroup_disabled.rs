@@ -1,11 +1,11 @@
 //! Every verb for a container without a cgroup (`--cgroup-manager=disabled`): it does its work,
 //! or says in one line what is missing.
 
-use super::checkpoint::{Fake, restorable};
 use super::pause::without_a_cgroup;
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
+use crate::fake_criu::{Fake, restorable};
 use crate::outcome::{Because, Outcome, Stop};
 use crate::{check, check_eq, procs, tests};
 use serde_json::json;

@@ -147,11 +147,8 @@ fn a_cgroup_with_controllers_for_others_is_explained(ctx: &Ctx) -> Outcome {
     std::fs::create_dir_all(&above)?;
     c.create()?.delete_force()?.ok()?;
     ctx.stays();
-    check_eq!(
-        read(&above.join("cgroup.subtree_control"))?,
-        "hugetlb",
-        "controllers"
-    );
+    let has = read(&above.join("cgroup.subtree_control"))?;
+    check!(has.contains("hugetlb"), "controllers: {has}");
     pure(ctx)?
         .set("/linux/cgroupsPath", format!("{}/above", ctx.prefix))
         .create_refused()?
@@ -169,6 +166,7 @@ fn a_full_cgroup_above_is_explained(ctx: &Ctx) -> Outcome {
     let first = pure(ctx)?
         .set("/linux/cgroupsPath", path("first"))
         .create()?;
+    ctx.stays();
     std::fs::write(dir.join("pids.max"), "1").because("pids.max")?;
     pure(ctx)?
         .set("/linux/cgroupsPath", path("second"))
