@@ -7,7 +7,7 @@ use crate::container::Container;
 use crate::context::Ctx;
 use crate::fake_criu::{Fake, restorable};
 use crate::outcome::{Because, Outcome, Stop};
-use crate::{check, check_eq, procs, tests};
+use crate::{cgroups, check, check_eq, procs, tests};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
 
@@ -47,15 +47,22 @@ fn a_container_is_created_started_entered_killed_and_deleted(ctx: &Ctx) -> Outco
     ctx.nothing_left()
 }
 
+/// The cgroups of a process.
+fn of(ctx: &Ctx, pid: i32) -> Outcome<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    Ok(cgroups::known(&text, &ctx.hierarchies))
+}
+
 fn it_stays_in_the_callers_cgroup(ctx: &Ctx) -> Outcome {
     let c = without_a_cgroup(ctx)?;
-    let of = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
-    let own = std::fs::read_to_string("/proc/self/cgroup")?;
-    check_eq!(of(c.pid()?)?, own, "cgroups of the container");
+    let own = of(ctx, std::process::id() as i32)?;
+    check_eq!(of(ctx, c.pid()?)?, own, "cgroups of the container");
     // A path that config.json has is nothing that could be made.
     let b = Bundle::new(ctx)?.shell("cat /proc/self/cgroup");
     let run = b.verb::<&str>("run", &[])?.global(&DISABLED);
-    check_eq!(run.run()?.ok()?.stdout, own, "with linux.cgroupsPath");
+    let said = run.run()?.ok()?.stdout;
+    let found = cgroups::known(&said, &ctx.hierarchies);
+    check_eq!(found, own, "with linux.cgroupsPath");
     Ok(())
 }
 
@@ -175,10 +182,9 @@ fn checkpoint_and_restore_work(ctx: &Ctx) -> Outcome {
     let restore = Fake::new(ctx, "")?.restore(&b, &["--detach"])?;
     restore.global(&DISABLED).run()?.ok()?;
     let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
-    let found = std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid()?))?;
     check_eq!(
-        found,
-        std::fs::read_to_string("/proc/self/cgroup")?,
+        of(ctx, c.pid()?)?,
+        of(ctx, std::process::id() as i32)?,
         "cgroups of the restored container"
     );
     c.delete_force()?.ok()?;

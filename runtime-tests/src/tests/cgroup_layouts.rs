@@ -23,15 +23,16 @@ fn sleeping(ctx: &Ctx) -> Outcome<Bundle<'_>> {
     Ok(Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]))
 }
 
-/// What /proc/PID/cgroup says, sorted.
-fn membership(pid: i32) -> Outcome<Vec<String>> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
-    let mut lines: Vec<String> = text
-        .lines()
-        .filter_map(|line| line.split_once(':').map(|(_, rest)| rest.to_string()))
-        .collect();
+/// A /proc/PID/cgroup without the numbers, sorted.
+fn membership(text: &str) -> Vec<String> {
+    let rest = |line: &str| Some(line.split_once(':')?.1.to_string());
+    let mut lines: Vec<String> = text.lines().filter_map(rest).collect();
     lines.sort();
-    Ok(lines)
+    lines
+}
+
+fn of(pid: i32) -> Outcome<String> {
+    Ok(std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?)
 }
 
 fn v1_alone_has_the_container_in_every_hierarchy(ctx: &Ctx) -> Outcome {
@@ -51,7 +52,7 @@ fn v1_alone_has_the_container_in_every_hierarchy(ctx: &Ctx) -> Outcome {
     let limits = json!({"pids": {"limit": 17}, "memory": {"limit": 67108864}});
     let c = sleeping(ctx)?.set("/linux/resources", limits).detach()?;
     let own = format!("{}/{}", ctx.prefix, c.id);
-    let found = membership(c.pid()?)?;
+    let found = membership(&cgroups::known(&of(c.pid()?)?, &ctx.hierarchies));
     for name in all {
         let line = format!("{name}:{own}");
         check!(found.contains(&line), "{line} is not in {found:?}");
@@ -63,22 +64,11 @@ fn v1_alone_has_the_container_in_every_hierarchy(ctx: &Ctx) -> Outcome {
         c.verb::<&str>(&[verb], &[]).run()?.ok()?;
         c.status_is(status)?;
     }
-    check_eq!(
-        membership_of_exec(&c.exec_says(&[], "cat /proc/self/cgroup")?),
-        found,
-        "where exec is"
-    );
+    let said = c.exec_says(&[], "cat /proc/self/cgroup")?;
+    let entered = membership(&cgroups::known(&said, &ctx.hierarchies));
+    check_eq!(entered, found, "where exec is");
     c.delete_force()?.ok()?;
     ctx.nothing_left()
-}
-
-fn membership_of_exec(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = text
-        .lines()
-        .filter_map(|line| line.split_once(':').map(|(_, rest)| rest.to_string()))
-        .collect();
-    lines.sort();
-    lines
 }
 
 /// A hierarchy that only this test mounts, until it is dropped.
@@ -154,7 +144,7 @@ fn controllers_together_in_one_hierarchy_are_limited_and_mounted(ctx: &Ctx) -> O
         "what is mounted in the container"
     );
     let own = format!("net_cls,net_prio:{}/{}", ctx.prefix, c.id);
-    let found = membership(c.pid()?)?;
+    let found = membership(&of(c.pid()?)?);
     check!(found.contains(&own), "{own} is not in {found:?}");
     c.verb(&["update"], &["-r", &update_of_class(ctx)?])
         .run()?
