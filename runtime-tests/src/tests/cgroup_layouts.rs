@@ -253,10 +253,16 @@ fn without_a_freezer_of_v1_the_one_of_v2_is_used(ctx: &Ctx) -> Outcome {
     ctx.v1("pids")?;
     let v2 = ctx.v2("")?;
     ctx.use_view(&["pids", "unified"]);
+    let node = json!({"path": "/dev/f", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666});
+    let limits = json!({"pids": {"limit": 17}, "devices": [{"allow": false, "access": "rwm"}]});
     let c = sleeping(ctx)?
-        .set("/linux/resources/pids/limit", 17)
+        .set("/linux/resources", limits)
+        .push("/linux/devices", node)
         .detach()?;
     check_eq!(c.v1_file("pids", "pids.max")?, "17", "pids.max");
+    // Nor is there a list of devices on v1.
+    let errno = c.exec_says(&[], "/bin/probe open /dev/f w")?;
+    check_eq!(errno, "{\"errno\":1}", "opening a device that is denied");
     c.verb::<&str>(&["pause"], &[]).run()?.ok()?;
     c.status_is("paused")?;
     let events = ctx.cgroup_dir(v2, &c.id).join("cgroup.events");
