@@ -19,11 +19,13 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses, to root.
     pub(super) fn hand_over(&self, plan: &CgroupPlan) -> Result<(), CgroupError> {
-        let runtime = rustix::process::geteuid();
-        let owner = plan.owner.filter(|owner| *owner != runtime.as_raw());
-        let (Some(owner), Some(directory)) = (owner, &self.v2) else {
+        let (Some(owner), Some(directory)) = (plan.owner, &self.v2) else {
             return Ok(());
         };
+        let runtime = rustix::process::geteuid();
+        if owner == runtime.as_raw() {
+            return Ok(());
+        }
         let give = |name: &str, flags: AtFlags| {
             let uid = Some(Uid::from_raw(owner));
             match rustix::fs::chownat(directory.as_fd(), name, uid, None, flags) {
