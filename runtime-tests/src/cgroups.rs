@@ -59,6 +59,18 @@ pub fn hierarchies() -> Vec<Hierarchy> {
     found
 }
 
+/// The lines of a /proc/PID/cgroup that are about these hierarchies: a test of another run may
+/// have made one of its own for a moment, in which everybody is at the root.
+pub fn known(membership: &str, hierarchies: &[Hierarchy]) -> String {
+    let is_known = |line: &&str| {
+        let controllers = line.split(':').nth(1).unwrap_or_default();
+        let of = |h: &Hierarchy| h.controllers.join(",") == controllers;
+        hierarchies.iter().any(of)
+    };
+    let lines: Vec<&str> = membership.lines().filter(is_known).collect();
+    lines.join("\n")
+}
+
 /// `dir` and all cgroups under it, deepest first.
 pub fn tree(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();

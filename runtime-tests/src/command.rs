@@ -67,6 +67,13 @@ impl<'a> Cmd<'a> {
         if ctx.pure_v2.load(Ordering::Relaxed) {
             launch.push("--cgroup2".to_string());
         }
+        let view = ctx
+            .view
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !view.is_empty() {
+            launch.extend(["--cgroups".to_string(), view.clone()]);
+        }
         if ctx.old_kernel.load(Ordering::Relaxed) {
             launch.push("--old-kernel".to_string());
         }

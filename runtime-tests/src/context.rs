@@ -30,6 +30,8 @@ pub struct Ctx {
     pub hierarchies: Vec<Hierarchy>,
     /// Whether the runtime is started where `/sys/fs/cgroup` is a bare cgroup2.
     pub pure_v2: AtomicBool,
+    /// The hierarchies that the runtime sees, in the words of `probe as --cgroups`; empty for all.
+    pub view: Mutex<String>,
     /// What `probe as` does before it executes the runtime, when it is run by a user.
     pub as_user: Mutex<Vec<String>>,
     /// Whether the runtime is started behind a filter that hides what came after Linux 5.10.
@@ -56,6 +58,7 @@ impl Ctx {
             driver: options.driver.clone(),
             hierarchies: cgroups::hierarchies(),
             pure_v2: AtomicBool::new(false),
+            view: Mutex::new(String::new()),
             as_user: Mutex::new(Vec::new()),
             old_kernel: AtomicBool::new(false),
             timeout: options.timeout,
@@ -112,6 +115,16 @@ impl Ctx {
         }
         self.pure_v2.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// From now on the runtime sees these hierarchies and no other: `unified`, controllers of one
+    /// of v1, `name=systemd`.
+    pub fn use_view(&self, hierarchies: &[&str]) {
+        let mut view = self
+            .view
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *view = hierarchies.join(";");
     }
 
     /// The v1 hierarchy of a controller; skips the test where there is none.

@@ -127,21 +127,30 @@ impl Cgroup {
     /// Says what it means that the init could not be made, if the reason is the v2 cgroup that it
     /// starts in (clone(2), `CLONE_INTO_CGROUP`).
     pub fn clone_error(&self, errno: Errno) -> Option<CgroupError> {
-        let mut directories = self.record.directories.iter();
-        let directory = self
-            .record
-            .absolute(directories.find(|directory| directory.v2)?);
-        let hint = match errno {
-            Errno::BUSY => {
+        let directory = self.record.on_v2()?;
+        let top = match directory.hierarchy.as_str() {
+            "" => self.record.root.clone(),
+            hierarchy => format!("{}/{hierarchy}", self.record.root),
+        };
+        let (pointer, hint) = match errno {
+            Errno::BUSY => (
+                "/linux/cgroupsPath",
                 "cgroups beneath it have controllers, and cgroup v2 wants processes in the leaves"
-            }
-            Errno::OPNOTSUPP => {
-                "there are processes in the cgroup above, and cgroup v2 wants them in the leaves"
-            }
+                    .to_owned(),
+            ),
+            Errno::OPNOTSUPP => (
+                "/linux/cgroupsPath",
+                levels::why_invalid(&top, &self.record.path)?,
+            ),
+            Errno::AGAIN => (
+                "/linux/resources/pids/limit",
+                levels::why_full(&top, &self.record.path)?,
+            ),
             _ => return None,
         };
+        let directory = self.record.absolute(directory);
         let error = CgroupError::kernel("start a process in", directory, errno);
-        Some(error.at("/linux/cgroupsPath").hint(hint))
+        Some(error.at(pointer).hint(hint))
     }
 
     /// A path from the root, for messages.
@@ -169,6 +178,7 @@ impl Cgroup {
             }
             self.open(index, &path, directory.version)?;
         }
+        self.hand_over(plan)?;
         self.write_all(plan, Phase::BeforeJoin)?;
         self.start_slice(plan)
     }
@@ -209,10 +219,7 @@ impl Cgroup {
         match levels::mkdir(root, path, made) {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) => Ok(false),
-            Err(errno) => {
-                let error = CgroupError::kernel("create", self.shown(path), errno);
-                Err(error.at("/linux/cgroupsPath"))
-            }
+            Err(errno) => Err(levels::not_made(self.shown(path), errno)),
         }
     }
 

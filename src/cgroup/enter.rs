@@ -54,7 +54,7 @@ impl Record {
         let list = format!("/proc/{pid}/cgroup");
         let text = file::read_all(CWD, &list)
             .map_err(|errno| CgroupError::kernel("read", list.clone(), errno))?;
-        let v2 = self.directories.iter().find(|directory| directory.v2);
+        let v2 = self.on_v2();
         let path = text.lines().find_map(|line| line.strip_prefix("0::"));
         let (Some(v2), Some(path)) = (v2, path) else {
             return Err(CgroupError::kernel(

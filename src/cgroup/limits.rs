@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::record::parent;
 use super::{Cgroup, CgroupError, devices, file};
 use crate::plan::cgroup::{CgroupPlan, Missing, Phase, Write};
 use crate::sys::fd::ShortLived;
@@ -66,15 +67,18 @@ impl Cgroup {
 
     /// Says what it means that the kernel refused a limit.
     fn refused(&self, write: &Write, errno: Errno) -> CgroupError {
-        let path = self.shown(&format!(
-            "{}/{}",
-            self.directories[write.directory], write.file
-        ));
+        let own = self.directories[write.directory].as_str();
+        let path = self.shown(&format!("{own}/{}", write.file));
         let error = CgroupError::write(path, &write.value, errno).at(&write.pointer);
         let file = write.file.as_ref();
         match errno {
             Errno::BUSY if file.starts_with("memory.") => {
-                error.hint("more memory than this is in use already")
+                let usage = ["memory.usage_in_bytes", "memory.current"];
+                let usage = usage.iter().find_map(|file| self.says(own, file));
+                error.hint(match usage {
+                    Some(usage) => format!("more memory than this is in use already ({usage})"),
+                    None => "more memory than this is in use already".to_owned(),
+                })
             }
             Errno::INVAL if file == "memory.limit_in_bytes" => error.hint(
                 "it is more than memory and swap together may be, which is to be raised as well",
@@ -90,20 +94,62 @@ impl Cgroup {
             Errno::ACCESS | Errno::INVAL | Errno::RANGE | Errno::NODEV
                 if file.starts_with("cpuset.") =>
             {
-                error.hint("not all of these are available to the cgroup above")
+                let names = [format!("{file}.effective"), file.to_owned()];
+                error.hint(
+                    self.above(
+                        "not all of these are available to the cgroup above",
+                        own,
+                        names
+                            .iter()
+                            .find(|name| self.says(parent(own), name).is_some()),
+                    ),
+                )
             }
             Errno::INVAL if file == "cpu.max" || file.starts_with("cpu.cfs_") => {
-                error.hint("the value is out of range or more than the cgroup above has")
+                error.hint(self.above(
+                    "the value is out of range or more than the cgroup above has",
+                    own,
+                    ["cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"],
+                ))
             }
-            Errno::INVAL if file.starts_with("cpu.rt_") => {
-                error.hint("the cgroups above have no such real-time bandwidth to give")
-            }
+            Errno::INVAL if file.starts_with("cpu.rt_") => error.hint(self.above(
+                "the cgroups above have no such real-time bandwidth to give",
+                own,
+                ["cpu.rt_runtime_us", "cpu.rt_period_us"],
+            )),
             Errno::OPNOTSUPP if file.contains(".bfq.") => {
                 error.hint("the I/O scheduler of the device is not bfq")
             }
             Errno::NODEV if names_device(file) => error.hint("there is no such device"),
             Errno::NOENT => error.hint("the kernel does not have this limit"),
             _ => error,
+        }
+    }
+
+    /// What a file says, if it is there and says anything.
+    fn says(&self, directory: &str, file: &str) -> Option<String> {
+        let text = file::read(self.root.as_fd(), &format!("{directory}/{file}")).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// A hint with what the level above has: those of `files` that are there.
+    fn above<'f>(
+        &self,
+        hint: &str,
+        own: &str,
+        files: impl IntoIterator<Item = &'f (impl AsRef<str> + ?Sized + 'f)>,
+    ) -> String {
+        let has = files.into_iter().filter_map(|file| {
+            let file = file.as_ref();
+            Some(format!("{file} {}", self.says(parent(own), file)?))
+        });
+        let has: Vec<String> = has.collect();
+        match has.is_empty() {
+            true => hint.to_owned(),
+            false => {
+                let above = self.shown(parent(own));
+                format!("{hint} ({above}: {})", has.join(", "))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! made, and [`Record`] is what later verbs need to know of it.
 
 mod create;
+mod delegate;
 mod devices;
 mod enter;
 mod error;

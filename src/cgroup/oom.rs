@@ -36,12 +36,7 @@ impl Record {
     /// # Errors
     /// The kernel refuses.
     pub fn watch_oom(&self) -> Result<Option<OomWatch>, CgroupError> {
-        let has_memory = |hierarchy: &str| hierarchy.split(',').any(|name| name == "memory");
-        let v1 = self
-            .directories
-            .iter()
-            .find(|directory| !directory.v2 && has_memory(&directory.hierarchy));
-        let watch = match (v1, self.pure_v2()) {
+        let watch = match (self.on_v1("memory"), self.on_v2()) {
             (Some(directory), _) => watch_v1(&self.absolute(directory)),
             (None, Some(directory)) => watch_v2(&self.absolute(directory)),
             (None, None) => return Ok(None),

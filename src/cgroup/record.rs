@@ -134,13 +134,21 @@ impl Record {
         self.freezer().or_else(|| self.directories.first())
     }
 
-    /// The directory with the freezer's files.
+    /// The directory with the freezer's files. All of v2 have them, but v1's takes precedence:
+    /// only it is seen by those who know of v1 alone.
     pub(super) fn freezer(&self) -> Option<&Directory> {
-        let is_freezer = |d: &&Directory| d.hierarchy.split(',').any(|name| name == "freezer");
-        match self.pure_v2() {
-            Some(directory) => Some(directory),
-            None => self.directories.iter().find(is_freezer),
-        }
+        self.on_v1("freezer").or_else(|| self.on_v2())
+    }
+
+    /// The directory that a controller of v1 is in.
+    pub(super) fn on_v1(&self, controller: &str) -> Option<&Directory> {
+        let has = |d: &&Directory| !d.v2 && d.hierarchy.split(',').any(|name| name == controller);
+        self.directories.iter().find(has)
+    }
+
+    /// The directory of v2.
+    pub(super) fn on_v2(&self) -> Option<&Directory> {
+        self.directories.iter().find(|directory| directory.v2)
     }
 
     /// The whole path of the directory that freezes the container, if it has one.

@@ -27,7 +27,7 @@ impl Record {
         for directory in &self.directories {
             let files = Files(self.absolute(directory));
             match directory.v2 {
-                true => v2::read(&files, self.pure_v2().is_some(), &mut stats)?,
+                true => v2::read(&files, |name| self.on_v1(name).is_none(), &mut stats)?,
                 false => v1::read(&files, &directory.hierarchy, &mut stats)?,
             }
         }

@@ -72,6 +72,7 @@ impl Cgroup {
                 let path = self.record.relative(&self.record.directories[index]);
                 self.directories[index] = path;
                 self.adopt(index, directory, unit.user)?;
+                self.hand_over(plan)?;
             } else {
                 // Beside v1, systemd may or may not use v2 for itself.
                 let path = self.directories[index].clone();
@@ -112,7 +113,10 @@ impl Cgroup {
             }
             members::refuse_used(&self.record, recorded)?;
             match directory.version {
-                Version::V2 => self.adopt(index, directory, user)?,
+                Version::V2 => {
+                    self.adopt(index, directory, user)?;
+                    self.hand_over(plan)?;
+                }
                 Version::V1 => {
                     let path = self.directories[index].clone();
                     self.open(index, &path, Version::V1)?;

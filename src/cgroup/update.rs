@@ -36,7 +36,7 @@ struct Value {
 impl Record {
     /// What new limits have to be seen together with. `memory_swap` is what was last asked for.
     pub fn now(&self, memory_swap: Option<i64>) -> Now {
-        let v2 = self.directories.iter().find(|directory| directory.v2);
+        let v2 = self.on_v2();
         let read = |name: &str| {
             let path = format!("{}/{name}", self.absolute(v2?));
             file::read(CWD, &path).ok()

@@ -82,8 +82,9 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
     let cgroupfs = Cgroupfs::open()?;
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let cgroup_plan = plan::cgroup::plan(request.launch.manager, linux, id, cgroupfs.host())
+    let mut cgroup_plan = plan::cgroup::plan(request.launch.manager, linux, id, cgroupfs.host())
         .map_err(|e| ConfigError::new(e.pointer, e.message))?;
+    cgroup_plan.owner = plan::cgroup::owner(&spec, cgroupfs.host());
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
     }

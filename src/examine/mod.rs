@@ -203,8 +203,9 @@ fn judge(
             .flat_map(|program| &program.warnings)
             .map(|text| seccomp_warning(text)),
     );
-    let cgroup = plan::cgroup::plan(manager, linux, ID, host)
+    let mut cgroup = plan::cgroup::plan(manager, linux, ID, host)
         .map_err(|error| ConfigError::new(error.pointer, error.message))?;
+    cgroup.owner = plan::cgroup::owner(spec, host);
     if cgroup.unit.is_some() {
         let all = spec.annotations.iter();
         plan::cgroup::systemd::annotations(all.map(|(k, v)| (k.as_ref(), v.as_ref())))

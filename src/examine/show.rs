@@ -172,6 +172,7 @@ fn cgroup(planned: &Planned) -> Value {
     object(vec![
         ("directories", directories.collect()),
         ("writes", writes.collect()),
+        ("owner", plan.owner.map_or(Value::Null, Value::from)),
         (
             "deviceProgram",
             program.map_or(Value::Null, |program| program.instructions.len().into()),

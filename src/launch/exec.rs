@@ -156,6 +156,13 @@ impl Attempt<'_> {
 
     fn open_cgroup(&self) -> Result<Cgroup, LaunchError> {
         let record = &self.request.state.cgroup;
+        if !self.request.cgroups.is_empty() && !record.lists_processes() {
+            return Err(LaunchError::Usage(
+                "--cgroup: the container has no cgroup of its own \
+                 (it was made with --cgroup-manager=disabled or without the right to make one)"
+                    .to_owned(),
+            ));
+        }
         for beneath in &self.request.cgroups {
             if let Some(controller) = beneath.missing(record) {
                 let text =

@@ -95,6 +95,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let mut cgroup_plan =
         plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
             .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
+    cgroup_plan.owner = plan::cgroup::owner(&spec, cgroupfs.host());
     if let Some(unit) = &mut cgroup_plan.unit {
         let all = spec
             .annotations
@@ -106,6 +107,9 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
     for warning in &cgroup_plan.warnings {
         log::warn!("{warning}");
+    }
+    if cgroup_plan.directories.is_empty() {
+        rootless::warn_of_strays(spec.linux.as_ref());
     }
     let record = cgroupfs.intend(&cgroup_plan)?;
     let net_devices = network::find(&plan.net_devices)?;

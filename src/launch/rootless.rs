@@ -47,6 +47,19 @@ pub fn without_cgroup(
         return Err(error.at("/linux/cgroupsPath").hint(DELEGATION).into());
     }
     log::debug!("{error}: the container stays in the runtime's cgroup");
+    warn_of_strays(linux);
+    let cgroupfs = Cgroupfs::open().or_else(|_| Cgroupfs::absent())?;
+    let plan = CgroupPlan::none(plan.path.clone());
+    let record = cgroupfs.intend(&plan)?;
+    Ok(Without {
+        plan,
+        cgroupfs,
+        record,
+    })
+}
+
+/// Says what it means to have no cgroup, where there is no pid namespace either.
+pub fn warn_of_strays(linux: Option<&config::spec::Linux<'_>>) {
     let pid_namespace = |linux: &config::spec::Linux<'_>| {
         let mut namespaces = linux.namespaces.iter();
         namespaces.any(|n| n.kind == "pid" && n.path.as_deref().is_none_or(str::is_empty))
@@ -57,14 +70,6 @@ pub fn without_cgroup(
              kill and delete end its first process only"
         );
     }
-    let cgroupfs = Cgroupfs::open().or_else(|_| Cgroupfs::absent())?;
-    let plan = CgroupPlan::none(plan.path.clone());
-    let record = cgroupfs.intend(&plan)?;
-    Ok(Without {
-        plan,
-        cgroupfs,
-        record,
-    })
 }
 
 /// There are no cgroup file systems to be seen: no reason to fail for who may go without.

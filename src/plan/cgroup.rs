@@ -18,6 +18,7 @@ mod io;
 mod memory;
 mod now;
 mod other;
+mod owner;
 mod path;
 pub mod systemd;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use host::{Hierarchy, Host, Unified};
 #[cfg(fuzzing)]
 pub use host::{V1, V2};
 pub use now::{CpuMax, Now};
+pub use owner::owner;
 
 /// Who makes the container's cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub struct CgroupPlan {
     pub writes: Vec<Write>,
     /// The device rules as a program, where they are not writes of cgroup v1.
     pub device_program: Option<DeviceProgram>,
+    /// The uid that the directory of cgroup v2 is handed over to, once it is made ([`owner`]).
+    pub owner: Option<u32>,
     /// The unit that systemd makes, with the directories.
     pub unit: Option<systemd::Unit>,
     /// What was asked for and cannot be had on this host, for the log: one sentence each.
@@ -69,6 +73,7 @@ impl CgroupPlan {
             directories: Vec::new(),
             writes: Vec::new(),
             device_program: None,
+            owner: None,
             unit: None,
             warnings: Vec::new(),
         }

@@ -136,7 +136,7 @@ fn parse_triple(text: &str, container: &[IdMapping]) -> Result<IdMapping, String
 }
 
 /// What the container's ids from `id` on are on the host, if one range has them all.
-fn host_id(id: u32, size: u32, container: &[IdMapping]) -> Option<u32> {
+pub(super) fn host_id(id: u32, size: u32, container: &[IdMapping]) -> Option<u32> {
     container.iter().find_map(|range| {
         let offset = id.checked_sub(range.container_id)?;
         let fits = offset.checked_add(size)? <= range.size;

@@ -13,6 +13,7 @@ tests!("cgroup_v1_more":
     an_idle_cgroup_keeps_its_shares,
     real_time_limits_are_written as Serial,
     real_time_limits_above_the_parents_are_refused as Serial,
+    a_refused_limit_names_what_the_cgroup_above_has,
     weights_of_devices_are_written,
     a_device_that_is_not_there_is_named,
     leaf_weights_are_refused_where_the_kernel_has_none,
@@ -108,6 +109,43 @@ fn real_time_limits_above_the_parents_are_refused(ctx: &Ctx) -> Outcome {
     b.create_refused()?
         .says(&["/linux/resources/cpu/realtimeRuntime"])?;
     Ok(())
+}
+
+fn a_refused_limit_names_what_the_cgroup_above_has(ctx: &Ctx) -> Outcome {
+    let dir = |controller: &str| {
+        let dir = ctx.cgroup_dir(ctx.v1(controller)?, "above");
+        std::fs::create_dir_all(&dir).because(dir.display())?;
+        Ok::<_, crate::outcome::Stop>(dir)
+    };
+    let cpuset = dir("cpuset")?;
+    let levels: Vec<&std::path::Path> = cpuset.ancestors().take(3).collect();
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        // The run's own level and the test's get all that there is, if they have nothing.
+        let all = std::fs::read_to_string(ctx.v1("cpuset")?.mount.join(file))?;
+        for level in [levels[2], levels[1]] {
+            if std::fs::read_to_string(level.join(file))?.trim().is_empty() {
+                std::fs::write(level.join(file), &all).because(file)?;
+            }
+        }
+        std::fs::write(cpuset.join(file), "0").because(file)?;
+    }
+    std::fs::write(dir("cpu")?.join("cpu.cfs_quota_us"), "50000")?;
+    ctx.stays();
+    let path = format!("{}/above/c", ctx.prefix);
+    let refused = |cpu: serde_json::Value| {
+        let b = sleeper(ctx, "/cpu", cpu)?.set("/linux/cgroupsPath", path.clone());
+        b.create_refused()
+    };
+    refused(json!({"cpus": "0-1"}))?
+        .says(&["/linux/resources/cpu/cpus: cannot write \\\"0-1\\\""])?
+        .says(&["/above: cpuset.cpus 0)"])?;
+    refused(json!({"quota": 80000, "period": 100_000}))?
+        .says(&["/linux/resources/cpu/quota: cannot write \\\"80000\\\""])?
+        .says(&["/above: cpu.cfs_quota_us 50000, cpu.cfs_period_us 100000)"])?;
+    for controller in ["cpuset", "cpu"] {
+        std::fs::remove_dir(dir(controller)?)?;
+    }
+    ctx.nothing_left()
 }
 
 fn weights_of_devices_are_written(ctx: &Ctx) -> Outcome {

@@ -231,6 +231,8 @@ fn throttled(ctx: &Ctx) -> Outcome<(Container<'_>, Value)> {
         data = stats(&c).unwrap_or_default();
         data["cpu"]["throttling"]["throttledPeriods"].as_u64() > Some(2)
             && data["cpu"]["usage"]["user"].as_u64() > Some(0)
+            // The shell may be held back before it has started the other process.
+            && data["pids"]["current"] == 2
     })?;
     Ok((c, data))
 }

@@ -5,9 +5,12 @@ mod bad_input;
 mod broken;
 mod callers_limits;
 mod capabilities;
+mod cgroup_disabled;
+mod cgroup_layouts;
 mod cgroup_v1;
 mod cgroup_v1_more;
 mod cgroup_v2;
+mod cgroup_v2_tree;
 mod check;
 mod checkpoint;
 mod criu;
@@ -115,9 +118,12 @@ pub const ALL: &[&[Test]] = &[
     seccomp_actions::TESTS,
     hooks::TESTS,
     hook_details::TESTS,
+    cgroup_disabled::TESTS,
+    cgroup_layouts::TESTS,
     cgroup_v1::TESTS,
     cgroup_v1_more::TESTS,
     cgroup_v2::TESTS,
+    cgroup_v2_tree::TESTS,
     bad_input::TESTS,
     bad_config::TESTS,
     broken::TESTS,

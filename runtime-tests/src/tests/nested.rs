@@ -5,7 +5,7 @@ use crate::bundle::Bundle;
 use crate::context::Ctx;
 use crate::outcome::Outcome;
 use crate::user::ID;
-use crate::{check, tests};
+use crate::{check, check_eq, tests};
 use serde_json::json;
 
 tests!("nested":
@@ -13,14 +13,23 @@ tests!("nested":
     a_container_runs_in_a_container_with_a_user_namespace,
     a_covered_proc_around_the_container_is_explained,
     a_container_runs_in_a_rootless_container,
+    cgroups_are_made_in_the_containers_own_on_v1,
+    cgroups_are_made_in_the_containers_own_on_v2,
+    a_cgroup_that_is_handed_over_is_enough_on_v2,
+    read_only_cgroups_around_the_container_are_explained,
 );
 
 /// Runs a bundle inside a container of another, and gives what it printed.
 fn nested(ctx: &Ctx, outer: Bundle<'_>, inner: Bundle<'_>) -> Outcome<String> {
+    let script =
+        "echo inner $(hostname) $$; echo x > /dev/null && test -c /dev/zero && echo devices";
+    nested_with(ctx, outer, inner.shell(script), "")
+}
+
+/// The same for an inner container that has its command, with options for the inner runtime.
+fn nested_with(ctx: &Ctx, outer: Bundle<'_>, inner: Bundle<'_>, options: &str) -> Outcome<String> {
     // The inner runtime knows no hierarchy to ask for: its host is the outer container.
-    let inner = inner.remove("/linux/cgroupsPath").shell(
-        "echo inner $(hostname) $$; echo x > /dev/null && test -c /dev/zero && echo devices",
-    );
+    let inner = inner.remove("/linux/cgroupsPath");
     inner.write()?;
     let runtime = ctx.dir.join("runtime");
     std::fs::copy(&ctx.runtime, &runtime)?;
@@ -39,7 +48,7 @@ fn nested(ctx: &Ctx, outer: Bundle<'_>, inner: Bundle<'_>) -> Outcome<String> {
         .mount("/inner", "bind", &inner.dir.to_string_lossy(), &["rbind"])
         .mount("/state", "tmpfs", "tmpfs", &["mode=0755"])
         .says(&format!(
-            "/corten --root /state run --bundle /inner {name} 2>&1; ls /state | wc -l"
+            "/corten --root /state {options} run --bundle /inner {name} 2>&1; ls /state | wc -l"
         ))
 }
 
@@ -157,4 +166,68 @@ fn a_container_runs_in_a_rootless_container(ctx: &Ctx) -> Outcome {
         ctx.nothing_left()?;
     }
     Ok(())
+}
+
+/// With its own cgroup, mounted with this option, as the inner runtime's hierarchy.
+fn with_cgroups<'a>(outer: Bundle<'a>, option: &str) -> Bundle<'a> {
+    let all = every_capability();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    outer.capabilities(&all).namespace("cgroup", None).mount(
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        &[option],
+    )
+}
+
+/// The inner container's cgroup is beneath the outer one's, and is gone with it.
+fn made_inside(ctx: &Ctx, line: &str) -> Outcome {
+    // Its own limit is beneath those around it, if the controller is there.
+    let inner = Bundle::new(ctx)?.shell("cat /proc/self/cgroup");
+    let name = inner.id.clone();
+    let outer = with_cgroups(Bundle::new(ctx)?, "rw");
+    let said = nested_with(ctx, outer, inner, "")?;
+    let wanted = line.replace("ID", &name);
+    check!(
+        said.lines().any(|found| found.ends_with(&wanted)) && said.ends_with("\n0"),
+        "{wanted} is not in what the inner container said: {said}"
+    );
+    ctx.nothing_left()
+}
+
+fn cgroups_are_made_in_the_containers_own_on_v1(ctx: &Ctx) -> Outcome {
+    ctx.v1("pids")?;
+    made_inside(ctx, "pids:/ID")
+}
+
+fn cgroups_are_made_in_the_containers_own_on_v2(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    // The outer container's shell is in the cgroup that the inner runtime sees as the root.
+    made_inside(ctx, "0::/ID")
+}
+
+fn a_cgroup_that_is_handed_over_is_enough_on_v2(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    let (outer, inner) = nested_in_user_namespace(ctx)?;
+    let inner = inner.shell("cat /proc/self/cgroup");
+    let name = inner.id.clone();
+    let said = nested_with(ctx, with_cgroups(outer, "rw"), inner, "")?;
+    check!(
+        said.contains(&format!("0::/{name}\n")) && said.ends_with("\n0"),
+        "the inner container said: {said}"
+    );
+    ctx.nothing_left()
+}
+
+fn read_only_cgroups_around_the_container_are_explained(ctx: &Ctx) -> Outcome {
+    let inner = || Ok::<_, crate::outcome::Stop>(Bundle::new(ctx)?.shell("echo inner"));
+    let outer = || Ok::<_, crate::outcome::Stop>(with_cgroups(Bundle::new(ctx)?, "ro"));
+    let said = nested_with(ctx, outer()?, inner()?, "")?;
+    check!(
+        said.contains("read-only file system") && said.contains("--cgroup-manager=disabled"),
+        "the inner runtime said: {said}"
+    );
+    let said = nested_with(ctx, outer()?, inner()?, "--cgroup-manager=disabled")?;
+    check_eq!(said, "inner\n0", "without a cgroup");
+    ctx.nothing_left()
 }

@@ -356,7 +356,7 @@ fn a_process_that_no_signal_ends_is_named(ctx: &Ctx) -> Outcome {
         std::fs::create_dir(&beneath)?;
         std::fs::write(beneath.join("cgroup.procs"), stuck.pid.to_string())?;
         let wanted = format!("pid {} (stat) in uninterruptible sleep", stuck.pid);
-        let cgroup = format!("{}/{}/beneath: still busy after ", ctx.prefix, c.id);
+        let cgroup = format!("{}/beneath: still busy after ", ctx.cgroup(&c.id));
         stays(&c, &["cannot remove", &cgroup, &wanted])?;
         c.status_is("stopped")?;
         stuck.release()?;
@@ -407,7 +407,7 @@ fn who_cannot_be_seen_is_told_soon_on_v1(ctx: &Ctx) -> Outcome {
     let began = Instant::now();
     let output = delete_unseen(&c).run()?.refused()?;
     check!(began.elapsed() < AT_ONCE, "it waited");
-    let cgroup = format!("{}/{}: still busy", ctx.prefix, c.id);
+    let cgroup = format!("{}: still busy", ctx.cgroup(&c.id));
     let who = "a process that this pid namespace does not show";
     says_all(&output, &[&cgroup, who])?;
     delete_within(&c, AT_ONCE)?.ok()?;

@@ -186,8 +186,11 @@ fn a_container_is_killed_and_deleted_without_a_cgroup(ctx: &Ctx) -> Outcome {
         .shell("sleep 1000 & sleep 1000 & echo here; wait")
         .detach()?;
     c.wait_stdout("here")?;
-    let cgroup = std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid()?))?;
-    let own = std::fs::read_to_string("/proc/self/cgroup")?;
+    let of = |process: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{process}/cgroup"))?;
+        Ok::<_, crate::outcome::Stop>(crate::cgroups::known(&text, &ctx.hierarchies))
+    };
+    let (cgroup, own) = (of(&c.pid()?.to_string())?, of("self")?);
     check_eq!(cgroup, own, "cgroup, which should be the caller's");
     let pid = c.pid()?;
     c.verb(&["kill", "--all"], &["KILL"]).run()?.ok()?;

@@ -27,6 +27,7 @@ tests!("systemd":
     a_slice_can_be_the_containers_own,
     a_unit_that_exists_is_left_alone,
     a_cgroup_namespace_begins_at_the_scope,
+    a_writable_scope_or_slice_is_handed_over,
     a_joined_pid_or_user_namespace_is_in_the_scope,
     a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace,
     a_killed_create_leaves_nothing_that_delete_force_does_not_remove as Long,
@@ -405,6 +406,38 @@ fn a_unit_that_exists_is_left_alone(ctx: &Ctx) -> Outcome {
     sleep.child.wait()?;
     refused?.says(&["container's cgroup is not empty", "already"])?;
     check_eq!(state, "active", "the other unit");
+    Ok(())
+}
+
+fn a_writable_scope_or_slice_is_handed_over(ctx: &Ctx) -> Outcome {
+    let slice = format!("{}own.slice", prefix(ctx));
+    for path in [None, Some(format!("::{slice}"))] {
+        let (mut b, unit) = scope(ctx, "")?;
+        let unit = match path {
+            Some(path) => {
+                b = b.set("/linux/cgroupsPath", path);
+                slice.clone()
+            }
+            None => unit,
+        };
+        b = b.user_namespace().namespace("cgroup", None).mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["rw"],
+        );
+        let b = b.shell("mkdir /sys/fs/cgroup/own && echo made; sleep 1000");
+        let c = create(ctx, &b)?;
+        let dir = cgroup(c.pid()?)?;
+        super::cgroup_v2_tree::owner_is(&dir, 100_000)?;
+        // Nor does systemd take it back.
+        systemctl(ctx, &["daemon-reload"])?;
+        super::cgroup_v2_tree::owner_is(&dir, 100_000)?;
+        c.start()?;
+        c.wait_stdout("made")?;
+        c.delete_force()?.ok()?;
+        gone(ctx, &unit, &dir)?;
+    }
     Ok(())
 }
 

@@ -228,15 +228,27 @@ fn beside_v1_only_what_v1_lacks_is_taken_from_v2() {
         .iter()
         .map(|(path, text)| (path.as_str(), *text))
         .collect();
-    let stats = Tree::new(&files).stats(&[("pids", false), ("unified", true)]);
-    let expected = Stats {
+    let tree = Tree::new(&files);
+    let all = ["pids", "cpu,cpuacct", "memory", "blkio"];
+    let mut directories: Vec<(&str, bool)> = all.iter().map(|name| (*name, false)).collect();
+    directories.push(("unified", true));
+    let of_v1 = Stats {
         pids: Pids {
             current: 1,
             limit: 0,
         },
         ..Stats::default()
     };
-    assert_eq!(stats, expected);
+    assert_eq!(tree.stats(&directories), of_v1);
+    // Where v1 has pids alone, v2 has the others.
+    let stats = tree.stats(&[("pids", false), ("unified", true)]);
+    assert_eq!(stats.pids, of_v1.pids);
+    assert_ne!(stats.cpu, of_v1.cpu);
+    let alone = Tree::new(V2).stats(&[("", true)]);
+    assert_eq!(
+        (stats.cpu, stats.memory, stats.blkio),
+        (alone.cpu, alone.memory, alone.blkio)
+    );
 }
 
 #[test]

@@ -7,16 +7,28 @@ use crate::cgroup::CgroupError;
 /// Nanoseconds in the microseconds of cpu.stat.
 const MICRO: u64 = 1000;
 
-/// Reads what the directory counts. Beside v1 (`alone` is false) only the controllers are meant
-/// that v1 has not: every directory of v2 has the others' basic files too.
-pub(super) fn read(files: &Files, alone: bool, stats: &mut Stats) -> Result<(), CgroupError> {
+/// Reads what the directory counts. Beside v1 only the controllers are meant that v1 has not
+/// (`has` tells): every directory of v2 has the others' basic files too.
+pub(super) fn read(
+    files: &Files,
+    has: impl Fn(&str) -> bool,
+    stats: &mut Stats,
+) -> Result<(), CgroupError> {
     hugetlb(files, stats)?;
-    if !alone {
+    if has("cpu") && has("cpuacct") {
+        cpu(files, stats)?;
+        stats.cpu.psi = pressure(files, "cpu.pressure")?;
+    }
+    if has("memory") {
+        memory(files, stats)?;
+        stats.memory.psi = pressure(files, "memory.pressure")?;
+    }
+    if has("pids") {
+        pids(files, stats)?;
+    }
+    if !has("blkio") {
         return Ok(());
     }
-    cpu(files, stats)?;
-    memory(files, stats)?;
-    pids(files, stats)?;
     if let Some(text) = files.text("io.stat")? {
         let blkio = &mut stats.blkio;
         (
@@ -24,8 +36,6 @@ pub(super) fn read(files: &Files, alone: bool, stats: &mut Stats) -> Result<(), 
             blkio.io_serviced_recursive,
         ) = parse::io_stat(&text);
     }
-    stats.cpu.psi = pressure(files, "cpu.pressure")?;
-    stats.memory.psi = pressure(files, "memory.pressure")?;
     stats.blkio.psi = pressure(files, "io.pressure")?;
     Ok(())
 }

@@ -59,11 +59,6 @@ impl<'h> Builder<'h> {
         let Some(directory) = self.unified() else {
             return;
         };
-        if !self.host.is_unified() {
-            // Beside v1 the process is only kept there, as runc does it; what is
-            // enabled is what a limit asks for.
-            return;
-        }
         for name in COUNTED {
             if self.unified_has(name) {
                 let controller = Controller {
@@ -77,8 +72,8 @@ impl<'h> Builder<'h> {
         }
     }
 
-    /// The plan's v2 directory; beside v1 it is there only once it is asked for.
-    fn unified(&mut self) -> Option<usize> {
+    /// The plan's v2 directory.
+    pub(super) fn unified(&mut self) -> Option<usize> {
         let unified = self.host.unified.as_ref()?;
         let known = self
             .plan

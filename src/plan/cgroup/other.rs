@@ -117,9 +117,9 @@ fn plan_unified(b: &mut Builder, resources: &Resources) -> Result<(), ResourceEr
     if resources.unified.is_empty() {
         return Ok(());
     }
-    let Some(directory) = b.pure_v2() else {
-        let message = "the host uses cgroup v1, and this property needs cgroup v2";
-        return Err(ResourceError::new(UNIFIED, message));
+    const V1: &str = "the host uses cgroup v1, and this property needs cgroup v2";
+    let Some(directory) = b.unified() else {
+        return Err(ResourceError::new(UNIFIED, V1));
     };
     for (file, value) in &resources.unified {
         let at = Cow::Owned(format!("{UNIFIED}/{}", escape(file)));
@@ -134,7 +134,7 @@ fn plan_unified(b: &mut Builder, resources: &Resources) -> Result<(), ResourceEr
                 return Err(ResourceError::new(at, message));
             }
         };
-        // `cgroup.*` belongs to no controller.
+        // `cgroup.*` belongs to no controller. Beside v1, v2 may have the others.
         let place = match controller {
             "cgroup" => Place {
                 version: Version::V2,
@@ -142,6 +142,9 @@ fn plan_unified(b: &mut Builder, resources: &Resources) -> Result<(), ResourceEr
             },
             _ => b.place(controller, controller, &at)?,
         };
+        if place.version == Version::V1 {
+            return Err(ResourceError::new(at, V1));
+        }
         for line in value.split('\n').filter(|line| !line.is_empty()) {
             b.write(place, file.to_string(), line, at.clone());
         }

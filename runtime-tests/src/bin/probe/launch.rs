@@ -1,4 +1,4 @@
-//! `probe as [--cgroup2] [--old-kernel] [--files DIR] [--join CGROUP] [--user ID] [--groups N,N]
+//! `probe as [--cgroup2] [--cgroups LIST] [--old-kernel] [--files DIR] [--join CGROUP] [--user ID] [--groups N,N]
 //! [--umask OCTAL] [--ignore N] [--block N] [--ambient] [--] COMMAND...`: changes itself as asked, then executes the command; so tests
 //! start the runtime from surroundings that must not leak into a container.
 
@@ -18,6 +18,7 @@ pub fn run(args: &[&str]) -> io::Result<()> {
     while let Some(&arg) = args.next() {
         match arg {
             "--cgroup2" => pure_cgroup2()?,
+            "--cgroups" => cgroups(args.next().ok_or_else(|| bad(arg))?)?,
             "--old-kernel" => old_kernel::pretend()?,
             "--files" => {
                 own_files(args.next().ok_or_else(|| bad(arg))?)?;
@@ -99,13 +100,48 @@ fn become_user(id: u32) -> io::Result<()> {
     Ok(())
 }
 
+const POINT: &str = "/sys/fs/cgroup";
+
 /// In a mount namespace of its own, replaces what is on /sys/fs/cgroup by cgroup2.
 fn pure_cgroup2() -> io::Result<()> {
-    const POINT: &str = "/sys/fs/cgroup";
+    without_cgroups()?;
+    mount("cgroup2", POINT, "cgroup2", MountFlags::empty(), None)?;
+    Ok(())
+}
+
+/// In a mount namespace of its own, lays a tmpfs on /sys/fs/cgroup with a directory for each
+/// hierarchy of the list, as hosts with cgroup v1 have it: between semicolons `unified`, the
+/// controllers of a hierarchy, or `name=NAME`; `none` for none.
+fn cgroups(list: &str) -> io::Result<()> {
+    without_cgroups()?;
+    mount("tmpfs", POINT, "tmpfs", MountFlags::empty(), None)?;
+    for name in list.split(';').filter(|name| *name != "none") {
+        let dir = format!("{POINT}/{}", name.trim_start_matches("name="));
+        std::fs::create_dir(&dir)?;
+        let none = if name.starts_with("name=") {
+            "none,"
+        } else {
+            ""
+        };
+        let controllers = std::ffi::CString::new(format!("{none}{name}"))?;
+        match name {
+            "unified" => mount("cgroup2", &dir, "cgroup2", MountFlags::empty(), None)?,
+            _ => mount(
+                "cgroup",
+                &dir,
+                "cgroup",
+                MountFlags::empty(),
+                controllers.as_c_str(),
+            )?,
+        }
+    }
+    Ok(())
+}
+
+fn without_cgroups() -> io::Result<()> {
     raw::unshare_mounts()?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private)?;
     unmount(POINT, UnmountFlags::DETACH)?;
-    mount("cgroup2", POINT, "cgroup2", MountFlags::empty(), None)?;
     Ok(())
 }

@@ -13,6 +13,7 @@ tests!("cve":
     cve_2021_43784_strings_longer_than_16_bits_can_count_are_whole_or_refused,
     cve_2024_3154_annotations_change_nothing,
     crun_1_28_an_id_cannot_name_foreign_folders,
+    crun_1_28_a_cgroup_that_is_handed_over_is_the_containers_own,
     cve_2015_1331_a_link_in_the_state_root_is_no_container,
 );
 
@@ -135,6 +136,9 @@ fn cve_2024_3154_annotations_change_nothing(ctx: &Ctx) -> Outcome {
     check_eq!(lines.next().map(str::trim), Some("Groups:"), "groups");
     check_eq!(lines.next(), Some("Seccomp:\t0"), "filter");
     let lines: Vec<_> = lines.collect();
+    let known = crate::cgroups::known(&lines.join("\n"), &ctx.hierarchies);
+    check!(!known.is_empty(), "no cgroup is shown");
+    let lines: Vec<_> = known.lines().collect();
     // On a hybrid machine the unified hierarchy is not the container's.
     let judged = lines
         .iter()
@@ -194,6 +198,46 @@ fn crun_1_28_an_id_cannot_name_foreign_folders(ctx: &Ctx) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// crun gave a container the cgroup that an annotation named from its own, `..` included, and so
+/// one above its limits.
+///
+/// Here the only cgroup that is handed over is the container's; the annotation means nothing.
+/// Seen to fail: with `..` taken both in `config/check/paths.rs` and in `plan/cgroup/path.rs:resolve`
+/// (`exit code 0 instead of 1`); with the directory above given away too in
+/// `cgroup/delegate.rs:hand_over` (`owner of the one above: found 100000`).
+fn crun_1_28_a_cgroup_that_is_handed_over_is_the_containers_own(ctx: &Ctx) -> Outcome {
+    ctx.use_pure_v2()?;
+    let top = ctx.cgroup_dir(ctx.v2("")?, "");
+    let bundle = || {
+        let b = Bundle::new(ctx)?.user_namespace().namespace("cgroup", None);
+        let b = b.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+        Ok::<_, crate::outcome::Stop>(b.args(&SLEEP))
+    };
+    for path in ["/a/../..", "/a/../other", "/..", "/a/.."] {
+        let b = bundle()?.set("/linux/cgroupsPath", format!("{}{path}", ctx.prefix));
+        b.create_refused()?
+            .says(&["/linux/cgroupsPath"])?
+            .says(&["must not contain \\\"..\\\"", "which is not allowed"])?;
+    }
+    let mut b = bundle()?;
+    for name in ["run.oci.delegate-cgroup", "run.oci.systemd.subgroup"] {
+        b = b.set(&format!("/annotations/{name}"), "../other");
+    }
+    let c = b.create()?;
+    let own = top.join(&c.id);
+    check_eq!(
+        crate::cgroups::pids(&own),
+        [c.pid()?],
+        "who is in its cgroup"
+    );
+    check_eq!(
+        crate::cgroups::tree(&top),
+        [own.clone(), top.clone()],
+        "what is there beside it"
+    );
+    crate::tests::cgroup_v2_tree::owner_is(&own, 100_000)
 }
 
 /// LXC's lock files could be led elsewhere by links; here the state of a container is a folder
