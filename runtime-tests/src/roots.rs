@@ -148,7 +148,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         reason: "asks the system's systemd, or has a user of its own",
-        tests: &["systemd::"],
+        tests: &["systemd::", "systemd_bus::", "systemd_answers::"],
     },
     Group {
         reason: "a user's systemd is not asked for cgroups beneath the container's",
