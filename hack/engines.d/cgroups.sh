@@ -1,0 +1,63 @@
+# A cgroup of our own in every hierarchy. The engine's cgroup namespace begins there, so all that it makes lies below.
+
+# Places of the hierarchies, as `TYPE PLACE OPTIONS`. Bind mounts of others' are left out.
+hierarchies() { awk '$4 == "/" && / - cgroup2? / { for (i = 7; $i != "-"; i++); print $(i + 1), $5, $(i + 3) }' /proc/self/mountinfo; }
+
+cgroups_make() {
+	local type place rest
+	cgroups=corten-engines.$$
+	# Seen from the namespaces, their roots are elsewhere.
+	hierarchies >"$state/hierarchies"
+	hierarchies | while read -r type place rest; do
+		mkdir -p "$place/$cgroups"
+		if [ -e "$place/$cgroups/cpuset.mems" ] && [ "$type" = cgroup ]; then
+			cat "$place/cpuset.cpus" >"$place/$cgroups/cpuset.cpus"
+			cat "$place/cpuset.mems" >"$place/$cgroups/cpuset.mems"
+		fi
+	done
+}
+
+cgroups_enter() {
+	local type place rest
+	hierarchies | while read -r type place rest; do echo $$ >"$place/$1/cgroup.procs"; done
+}
+
+# What is in them ends; the namespaces are gone by now, or this ends them.
+cgroups_remove() {
+	local type place rest pid try
+	[ -n "${cgroups:-}" ] || return 0
+	hierarchies | while read -r type place rest; do
+		for try in 1 2 3 4 5 6 7 8 9 10; do
+			[ -d "$place/$cgroups" ] || break
+			find "$place/$cgroups" -name cgroup.procs -exec cat {} + 2>/dev/null |
+				while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done
+			find "$place/$cgroups" -depth -type d -exec rmdir {} + 2>/dev/null && break
+			sleep 0.2
+		done
+	done
+	cgroups=
+}
+
+# In the new namespaces: the same hierarchies, seen from our cgroup. $1 is `v1` for a view without the unified one.
+cgroups_view() {
+	local type place options hierarchies=$STATE/hierarchies
+	if ! grep -q '^cgroup ' "$hierarchies"; then
+		# Pure v2: a cgroup with controllers for its children has no processes of its own.
+		umount -R /sys/fs/cgroup
+		mount -t cgroup2 cgroup2 /sys/fs/cgroup
+		mkdir -p /sys/fs/cgroup/engine
+		for place in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$place" >/sys/fs/cgroup/engine/cgroup.procs || true; done
+		sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control || true
+		return
+	fi
+	mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+	while read -r type place options; do
+		mkdir -p "$place"
+		if [ "$type" = cgroup2 ]; then
+			[ "$1" = v1 ] || mount -t cgroup2 cgroup2 "$place"
+		else
+			mount -t cgroup -o "$(echo "$options" | sed 's/^rw,//; s/^name=/none,name=/; s/\(,\|^\)xattr//')" cgroup "$place"
+		fi
+	done <"$hierarchies"
+	rmdir /sys/fs/cgroup/unified 2>/dev/null || true
+}

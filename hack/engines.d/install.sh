@@ -1,0 +1,29 @@
+# Debian's packages, without their services.
+
+need+=(docker:docker.io containerd:containerd podman:podman buildah:buildah conmon:conmon skopeo:skopeo busybox:busybox-static
+	tini:tini jq:jq ip:iproute2 setpriv:util-linux newuidmap:uidmap iptables:iptables)
+
+install_packages() {
+	local missing=() pair policy=/usr/sbin/policy-rc.d ours= status=0
+	for pair in "${need[@]}"; do
+		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
+	done
+	for pair in /usr/lib/podman/netavark:netavark /usr/lib/cni/bridge:containernetworking-plugins \
+		/etc/containers/policy.json:golang-github-containers-common; do
+		[ -e "${pair%:*}" ] || missing+=("${pair#*:}")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "installing ${missing[*]}"
+	if [ ! -e $policy ]; then
+		ours=yes
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
+	{ timeout 300 apt-get update -qq &&
+		DEBIAN_FRONTEND=noninteractive timeout 900 apt-get install -y -qq --no-install-recommends "${missing[@]}"; } \
+		>/dev/null 2>"${TMPDIR:-/tmp}/corten-engines-apt.$$" || status=1
+	[ -z "$ours" ] || rm -f $policy
+	[ $status = 0 ] || cat "${TMPDIR:-/tmp}/corten-engines-apt.$$" >&2
+	rm -f "${TMPDIR:-/tmp}/corten-engines-apt.$$"
+	return $status
+}
