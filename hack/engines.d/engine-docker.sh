@@ -33,6 +33,9 @@ versions() {
 
 export DOCKER_HOST=unix:///run/docker.sock
 
+# Privileged, but for what the machine cannot give.
+bounded_run() { d run --runtime bounded "$@"; }
+
 clean_up() {
 	local left
 	left=$(docker ps -aq)

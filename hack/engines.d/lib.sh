@@ -94,6 +94,10 @@ terminal() {
 	script -qec "stty rows 33 cols 111; tty >$work/tty; $1" /dev/null <&9 >"$work/screen" 2>&1 9>&-
 }
 
+# For programs on a terminal. Engines set its size a moment after the program has started.
+wait_for_size='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>/dev/null | grep -v ^0 && break; sleep 0.1; done'
+resize='trap "stty size; stty size | grep -q ^20 && exit 7" WINCH; echo ready'
+
 # The value of a field in /proc/PID/status as `grep` prints it.
 field() { sed -n "s/^$1:[[:space:]]*//p"; }
 
