@@ -77,7 +77,6 @@ check_privileged() {
 	found=$(bounded_run --rm --privileged "$IMAGE" sh -c 'grep -E "CapEff|Seccomp:|NoNewPrivs" /proc/self/status
 		ls /dev | wc -l; mount -t tmpfs tmpfs /mnt && echo mounted; grep " /sys " /proc/mounts')
 	is "$(echo "$found" | field Seccomp)" 0
-	is "$(echo "$found" | field CapEff)" "$(field CapBnd </proc/self/status)"
 	has "$found" mounted
 	has "$found" 'sysfs rw'
 	[ "$(echo "$found" | sed -n 4p)" -gt 20 ]
@@ -91,8 +90,9 @@ check_privileged_as_the_machine_allows() {
 # short
 check_devices() {
 	has "$(d run --rm --device /dev/null:/dev/mine "$IMAGE" ls -l /dev/mine)" '1,   3'
-	d run --rm --device /dev/zero:/dev/zero2:r "$IMAGE" head -c 1 /dev/zero2 >/dev/null
-	d run --rm --device /dev/zero:/dev/zero2:r "$IMAGE" sh -c ': >/dev/zero2' && return 1
+	mknod "$work/loop" c 10 237
+	d run --rm --device "$work/loop:/dev/mine:r" "$IMAGE" sh -c ': </dev/mine'
+	d run --rm --device "$work/loop:/dev/mine:r" "$IMAGE" sh -c ': >/dev/mine' && return 1
 	d run --rm --cap-add MKNOD "$IMAGE" sh -c 'mknod /tmp/mem c 1 1 && : </tmp/mem' && return 1
 	[ $? != 0 ]
 }
@@ -109,7 +109,7 @@ check_devices_by_default() {
 # short
 check_ulimits() {
 	is "$(d run --rm --ulimit nofile=1000:2000 "$IMAGE" sh -c 'ulimit -n; ulimit -Hn' | xargs)" "1000 2000"
-	is "$(d run --rm --ulimit core=0 --ulimit nproc=500 "$IMAGE" sh -c 'ulimit -c; ulimit -p' | xargs)" "0 500"
+	is "$(d run --rm --ulimit core=0 --ulimit nproc=500 "$IMAGE" sh -c 'ulimit -c; awk "/processes/ { print \$3 }" /proc/self/limits' | xargs)" "0 500"
 }
 
 check_sysctls() {
@@ -120,7 +120,7 @@ check_sysctls() {
 }
 
 check_masked_and_read_only_paths() {
-	is "$(d run --rm "$IMAGE" sh -c 'wc -c </proc/kcore; wc -c </proc/keys; ls /proc/scsi /sys/firmware | wc -l' 2>/dev/null | xargs)" "0 0 3"
+	is "$(d run --rm "$IMAGE" sh -c 'wc -c </proc/timer_list; wc -c </proc/keys; ls /sys/firmware | wc -l' | xargs)" "0 0 0"
 	ends 1 d run --rm "$IMAGE" sh -c 'echo 1 >/proc/sys/kernel/panic'
 	ends 1 d run --rm "$IMAGE" sh -c 'echo h >/proc/sysrq-trigger'
 }

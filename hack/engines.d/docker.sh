@@ -17,6 +17,7 @@ check_docker_health_check() {
 }
 
 check_docker_build_kit() {
+	docker buildx version >/dev/null 2>&1 || skip "Debian 12 has no buildx for its Docker"
 	printf '# syntax-free\nFROM %s\nRUN echo from buildkit >/made; id -u >>/made\nRUN --mount=type=tmpfs,target=/t touch /t/x\n' "$IMAGE" >"$work/Dockerfile"
 	DOCKER_BUILDKIT=1 q build --network none -t "localhost/$CHECK:1" "$work" >"$work/built" 2>&1 || { cat "$work/built"; return 1; }
 	is "$(d run --rm "localhost/$CHECK:1" xargs -a /made 2>/dev/null || d run --rm "localhost/$CHECK:1" sh -c 'xargs </made')" "from buildkit 0"
@@ -24,6 +25,7 @@ check_docker_build_kit() {
 }
 
 check_docker_build_kit_that_fails() {
+	docker buildx version >/dev/null 2>&1 || skip "Debian 12 has no buildx for its Docker"
 	printf 'FROM %s\nRUN exit 14\n' "$IMAGE" >"$work/Dockerfile"
 	has "$(DOCKER_BUILDKIT=1 q build --network none "$work" 2>&1 || true)" 'exit code: 14'
 }
@@ -121,7 +123,7 @@ check_docker_leaves_nothing() {
 	eventually eval '! pgrep -f containerd-shim-runc-v2'
 	is "$(find /sys/fs/cgroup -path '*/docker/*' -type d)" ""
 	is "$(ls /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby)" ""
-	is "$(ls /run/docker/runtime-*/moby 2>/dev/null | grep -v :)" ""
-	is "$(find /run/corten /run/runc /run/crun -mindepth 1 2>/dev/null)" ""
-	is "$(grep -c -E 'merged|/run/docker/netns' /proc/self/mountinfo)" "$(grep -c '/run/docker/netns/default' /proc/self/mountinfo)"
+	is "$(ls /run/docker/runtime-*/moby 2>/dev/null | sed '/:$/d; /^$/d')" ""
+	is "$(find /run/corten /run/runc /run/crun -mindepth 1 2>/dev/null || true)" ""
+	is "$(grep -E 'merged|/run/docker/netns/[0-9a-f]' /proc/self/mountinfo || true)" ""
 }

@@ -207,6 +207,6 @@ check_podman_leaves_nothing() {
 	is "$("${cli[@]}" ps -aq)" ""
 	eventually eval '! pgrep -x conmon'
 	is "$(find /sys/fs/cgroup -path '*libpod-*' -type d)" ""
-	is "$(find /run/corten /run/runc /run/crun -mindepth 1 2>/dev/null)" ""
-	is "$(grep -c '/merged' /proc/self/mountinfo)" 0
+	is "$(find /run/corten /run/runc /run/crun -mindepth 1 2>/dev/null || true)" ""
+	is "$(grep /merged /proc/self/mountinfo || true)" ""
 }
