@@ -114,7 +114,7 @@ check_exec_shows_in_top() {
 }
 
 check_exec_has_the_limits() {
-	up --ulimit nofile=77:88 --security-opt no-new-privileges "$IMAGE" sleep 100
+	up --ulimit nofile=77:88 --ulimit nproc=500:500 --security-opt no-new-privileges "$IMAGE" sleep 100
 	is "$(d exec "$c" sh -c 'ulimit -n')" 77
 	is "$(d exec "$c" grep NoNewPrivs /proc/self/status | field NoNewPrivs)" 1
 	is "$(d exec "$c" cat /proc/self/cgroup)" "$(d exec "$c" cat /proc/1/cgroup)"

@@ -90,7 +90,7 @@ check_pause_and_unpause() {
 	eventually q exec "$c" test -s /tick
 	d pause "$c"
 	is "$(d inspect -f '{{.State.Status}} {{.State.Paused}}' "$c")" "paused true"
-	has "$(q ps --format '{{.Names}} {{.Status}}')" aused
+	has "$(q ps -a --format '{{.Names}} {{.Status}}')" aused
 	first=$(cut -d' ' -f14,15 "/proc/$(q inspect -f '{{.State.Pid}}' "$c")/stat")
 	sleep 0.3
 	is "$(cut -d' ' -f14,15 "/proc/$(q inspect -f '{{.State.Pid}}' "$c")/stat")" "$first"

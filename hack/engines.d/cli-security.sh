@@ -1,6 +1,6 @@
 # Users, capabilities, profiles, devices, namespaces. For Docker and Podman.
 
-status() { d run --rm "$@" "$IMAGE" cat /proc/self/status; }
+status() { d run --rm "$@" "$IMAGE" grep -E '^(Cap|NoNew|Seccomp:|Uid|Gid|Groups)' /proc/self/status; }
 
 # short
 check_user() {
@@ -23,7 +23,6 @@ check_capabilities_by_default() {
 	is "$(echo "$found" | field CapEff)" "$(echo "$found" | field CapBnd)"
 	is "$(echo "$found" | field CapInh)" 0000000000000000
 	is "$(echo "$found" | field CapAmb)" 0000000000000000
-	echo "$found" | grep -E '^(Cap|NoNewPrivs|Seccomp|Uid|Gid|Groups)' >>"$seen"
 }
 
 # short
@@ -40,7 +39,6 @@ check_capabilities_of_a_user() {
 	local found
 	found=$(status -u 1000)
 	is "$(echo "$found" | field CapEff)" 0000000000000000
-	echo "$found" | grep '^Cap' >>"$seen"
 }
 
 check_no_new_privileges() {
@@ -51,7 +49,8 @@ check_no_new_privileges() {
 # short
 check_seccomp_by_default() {
 	is "$(status | field Seccomp)" 2
-	has "$(ends 1 d run --rm "$IMAGE" unshare -U true)" 'ot permitted'
+	# The host's clock: allowed by neither profile nor capabilities.
+	has "$(ends 1 d run --rm "$IMAGE" date -s 2000-01-01)" 'ot permitted'
 }
 
 check_seccomp_unconfined() {
@@ -108,8 +107,8 @@ check_devices_by_default() {
 
 # short
 check_ulimits() {
-	is "$(d run --rm --ulimit nofile=1000:2000 "$IMAGE" sh -c 'ulimit -n; ulimit -Hn' | xargs)" "1000 2000"
-	is "$(d run --rm --ulimit core=0 --ulimit nproc=500 "$IMAGE" sh -c 'ulimit -c; awk "/processes/ { print \$3 }" /proc/self/limits' | xargs)" "0 500"
+	is "$(d run --rm --ulimit nofile=1000:2000 --ulimit nproc=500:500 "$IMAGE" sh -c 'ulimit -n; ulimit -Hn' | xargs)" "1000 2000"
+	is "$(d run --rm --ulimit core=0 --ulimit nproc=500 --ulimit nofile=1000 "$IMAGE" sh -c 'ulimit -c; awk "/processes/ { print \$3 }" /proc/self/limits' | xargs)" "0 500"
 }
 
 check_sysctls() {

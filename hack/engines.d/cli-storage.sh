@@ -64,7 +64,7 @@ check_volume_propagation() {
 check_tmpfs() {
 	local found
 	found=$(d run --rm --tmpfs /scratch:rw,size=1m,mode=1777 "$IMAGE" sh -c 'grep " /scratch " /proc/mounts; touch /scratch/x; stat -c %a /scratch')
-	has "$found" 'tmpfs rw,nosuid,nodev,noexec'
+	has "$found" 'tmpfs rw,nosuid,nodev'
 	has "$found" 'size=1024k'
 	has "$found" 1777
 	ends 1 d run --rm --tmpfs /scratch:size=64k "$IMAGE" sh -c 'head -c 100000 /dev/zero >/scratch/x'

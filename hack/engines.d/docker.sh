@@ -7,6 +7,12 @@ check_docker_info_names_the_runtime() {
 
 check_docker_runtime_by_name() { is "$(d run --rm --runtime tested "$IMAGE" echo named)" named; }
 
+check_docker_makes_the_workdir() { is "$(d run --rm -w /made/by/the/engine "$IMAGE" pwd)" /made/by/the/engine; }
+
+check_docker_profile_forbids_user_namespaces() {
+	has "$(ends 1 d run --rm "$IMAGE" unshare -U true)" 'ot permitted'
+}
+
 # short
 check_docker_health_check() {
 	q run -d --health-cmd 'test -e /healthy' --health-interval 1s --health-retries 2 --name "$c" "$IMAGE" sleep 100

@@ -10,6 +10,8 @@ start_engine() {
 	cat >"$CONTAINERS_CONF" <<-'CONF'
 	[engine]
 	image_copy_tmp_dir = "/run/checks"
+	runtime_supports_json = ["corten", "runc", "crun"]
+	runtime_supports_nocgroups = ["corten", "crun"]
 	[containers]
 	log_driver = "k8s-file"
 	CONF

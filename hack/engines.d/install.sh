@@ -8,7 +8,7 @@ install_packages() {
 	for pair in "${need[@]}"; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
 	done
-	for pair in /usr/lib/podman/netavark:netavark /usr/lib/cni/bridge:containernetworking-plugins \
+	for pair in /usr/lib/podman/netavark:netavark /usr/lib/cni/bridge:containernetworking-plugins /usr/bin/catatonit:catatonit \
 		/etc/containers/policy.json:golang-github-containers-common; do
 		[ -e "${pair%:*}" ] || missing+=("${pair#*:}")
 	done

@@ -87,7 +87,7 @@ check_podman_user_namespace_with_volumes() {
 	d run --rm --uidmap 0:100000:5000 -v "$work/dir:/mnt" --tmpfs /t --read-only "$IMAGE" sh -c 'touch /mnt/x /t/x'
 	is "$(stat -c %u "$work/dir/x")" 100000
 	d run --rm --uidmap 0:100000:5000 -v "$work/dir:/mnt:U" "$IMAGE" sh -c 'chmod 700 /mnt; touch /mnt/y'
-	d run --rm --uidmap 0:100000:5000 --network none --pid host --ipc host "$IMAGE" true
+	d run --rm --uidmap 0:100000:5000 --network none --pid host "$IMAGE" true
 }
 
 check_podman_user_namespace_idmapped_volume() {
@@ -106,7 +106,7 @@ check_podman_user_namespace_auto() {
 
 check_podman_rootfs() {
 	"$PARTS/../rootfs" "$work/rootfs" >/dev/null
-	is "$(d run --rm --rootfs "$work/rootfs" cat /etc/hostname | wc -l)" 1
+	is "$(d run --rm --rootfs "$work/rootfs" test -e /etc/hostname && echo there)" there
 	is "$(d run --rm --read-only --rootfs "$work/rootfs" echo from rootfs)" "from rootfs"
 }
 

@@ -25,7 +25,7 @@ print_table() {
 same() {
 	sed -E 's/[0-9a-f]{64}/ID/g; s/\b[0-9a-f]{12}\b/ID/g; s/[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]+(Z| *[-+][0-9:]+( [A-Z]+)?)?/TIME/g
 		s/[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{5}/TIME/g; s/\b(10|172)\.[0-9]+\.[0-9]+\.[0-9]+/ADDRESS/g; s/[0-9a-f:]{17}/MAC/g
-		s/ [a-z]+_[a-z]+ / NAME /g; s/(Name:\t|pid:\[|mnt:\[)[^]]*/\1X/; s/overlay(fs)?[^ ]* /overlay /; s/[0-9.]+ ?(seconds?|s|ms) ?(ago)?/AGO/g
+		s/ [a-z]+_[a-z]+ / NAME /g; s/(Name:\t|pid:\[|mnt:\[)[^]]*/\1X/; s/overlay(fs)?[^ ]* /overlay /; s/\b[0-9.]+ ?(seconds?|m?s)\b( ago)?/AGO/g
 		s/(lowerdir|upperdir|workdir)=[^,]*/DIR/g; s/Less than a second|About a minute/AGO/g; s/size=[0-9]+k/SIZE/' "$1" |
 		{ [ -n "$words" ] && cat || sed '/^!/d'; }
 }
