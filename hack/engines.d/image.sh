@@ -20,8 +20,10 @@ make_image() {
 		>"$work/config.json"
 	config=$(sha256sum <"$work/config.json" | cut -d' ' -f1).json
 	mv "$work/config.json" "$work/$config"
-	jq -nc --arg config "$config" --arg image "$image" '[{Config: $config, RepoTags: [$image], Layers: ["layer.tar"]}]' \
-		>"$work/manifest.json"
-	tar -C "$work" -cf "$1" manifest.json "$config" layer.tar
+	# The same tree, for the program that keeps a pod's namespaces.
+	jq -c '.config.Cmd = ["sleep", "2147483647"]' "$work/$config" >"$work/pause.json"
+	jq -nc --arg config "$config" --arg image "$image" '[{Config: $config, RepoTags: [$image], Layers: ["layer.tar"]},
+		{Config: "pause.json", RepoTags: ["localhost/pause:1"], Layers: ["layer.tar"]}]' >"$work/manifest.json"
+	tar -C "$work" -cf "$1" manifest.json "$config" pause.json layer.tar
 	rm -rf "$work"
 }

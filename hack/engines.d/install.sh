@@ -1,7 +1,7 @@
 # Debian's packages, without their services.
 
 need+=(docker:docker.io containerd:containerd podman:podman buildah:buildah conmon:conmon skopeo:skopeo busybox:busybox-static
-	tini:tini jq:jq ip:iproute2 setpriv:util-linux newuidmap:uidmap iptables:iptables)
+	tini:tini jq:jq ip:iproute2 setpriv:util-linux newuidmap:uidmap protoc:protobuf-compiler curl:curl pgrep:procps iptables:iptables)
 
 install_packages() {
 	local missing=() pair policy=/usr/sbin/policy-rc.d ours= status=0

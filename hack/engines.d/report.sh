@@ -4,7 +4,7 @@ count() { awk -v word="$2" '$1 == word { n++ } END { print n + 0 }' "$1/lines" 2
 
 print_counts() {
 	local place
-	for place in "$results"/*.*/; do
+	for place in "${places[@]}"; do
 		[ -e "$place/lines" ] || continue
 		echo "$(basename "$place" | tr . ' '): $(count "$place" ok) ok, $(count "$place" FAILED) failed," \
 			"$(count "$place" skipped) skipped, $(awk '{ s += $5 } END { printf "%d", s / 1000 }' "$place/lines") s"
@@ -13,7 +13,7 @@ print_counts() {
 
 print_table() {
 	local place name
-	for place in "$results"/*.*/; do
+	for place in "${places[@]}"; do
 		[ -e "$place/lines" ] || continue
 		name=$(basename "$place")
 		echo "| ${name%%.*} | $(paste -sd, "$place/versions" | sed 's/,/, /g') | $(date +%F) | $(count "$place" ok)" \
