@@ -50,6 +50,8 @@ cgroups_view() {
 		sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control || true
 		return
 	fi
+	# Not only covered: programs look for the first mount of a hierarchy.
+	umount -R /sys/fs/cgroup
 	mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 	while read -r type place options; do
 		mkdir -p "$place"

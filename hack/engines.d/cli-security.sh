@@ -142,7 +142,7 @@ check_pid_mode_host() {
 
 check_pid_mode_of_a_container() {
 	q run -d --name "$c" "$IMAGE" sleep 12345
-	has "$(d run --rm --pid "container:$c" "$IMAGE" ps)" 'sleep 12345'
+	has "$(d run --rm --pid "container:$c" "$IMAGE" ps -o args)" 'sleep 12345'
 }
 
 check_ipc_modes() {

@@ -2,8 +2,10 @@
 
 # pod [MORE]: a pod in the test's name; MORE is text in its `linux` part.
 pod() {
+	local name='hostname: "box"'
+	case ${1:-} in *network:\ 2*) name= ;; esac
 	mkdir -p "$work/logs"
-	pod_config="metadata { name: \"$c\" uid: \"uid-$c\" namespace: \"tested\" } hostname: \"box\" log_directory: \"$work/logs\"
+	pod_config="metadata { name: \"$c\" uid: \"uid-$c\" namespace: \"tested\" } $name log_directory: \"$work/logs\"
 		linux { cgroup_parent: \"/kubepods/pod-$c\" ${1:-} }"
 	pod=$(echo "config { $pod_config } runtime_handler: \"tested\"" | cri RunPodSandbox RunPodSandboxRequest Id | value id)
 }
@@ -120,6 +122,7 @@ check_cri_limits_and_update() {
 
 check_cri_out_of_memory() {
 	local id
+	hierarchies_are_mounted
 	pod
 	id=$(started main 'exec awk "BEGIN { x = 16; while (1) x = x x }"' 'linux { resources { memory_limit_in_bytes: 16777216 } }')
 	eventually exited "$id"
@@ -129,6 +132,7 @@ check_cri_out_of_memory() {
 
 check_cri_stats() {
 	local id
+	hierarchies_are_mounted
 	pod
 	id=$(started main 'sleep 1000')
 	echo "id: \"$id\"" | cri ContainerStats Id ContainerStatsResponse >"$work/stats"
@@ -173,10 +177,10 @@ check_cri_container_with_own_pid_namespace() {
 check_cri_host_namespaces() {
 	local id
 	pod 'security_context { namespace_options { network: 2 pid: 2 ipc: 2 } }'
-	id=$(started main 'readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc' \
+	id=$(started main 'for name in net pid ipc; do readlink /proc/self/ns/$name; done' \
 		'linux { security_context { namespace_options { network: 2 pid: 2 ipc: 2 } } }')
 	eventually exited "$id"
-	is "$(log main | xargs)" "$(readlink /proc/self/ns/net /proc/self/ns/pid /proc/self/ns/ipc | xargs)"
+	is "$(log main | xargs)" "$(for name in net pid ipc; do readlink "/proc/self/ns/$name"; done | xargs)"
 }
 
 check_cri_volumes() {
@@ -203,7 +207,7 @@ check_cri_many_pods() {
 	local i pods=()
 	for i in 1 2 3 4 5 6 7 8; do
 		(
-			work=$work/$i c=$c-$i
+			work=$work/$i c=$c-$i seen=/dev/null
 			mkdir -p "$work"
 			pod
 			started main 'echo up; sleep 1000' >/dev/null

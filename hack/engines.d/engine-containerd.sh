@@ -40,6 +40,14 @@ versions() {
 	"$RUNTIME" --version | head -n 1
 }
 
+# containerd's library reads no counters while the kernel has a v1 hierarchy that is not mounted here.
+hierarchies_are_mounted() {
+	local line
+	while IFS=: read -r _ line _; do
+		[ -z "$line" ] || grep -q -E "[ ,]${line%%,*}(,|$)" /proc/self/mountinfo || skip "a hierarchy for $line is mounted elsewhere"
+	done </proc/self/cgroup
+}
+
 clean_up() {
 	local id
 	for id in $(ctr tasks ls -q); do ctr tasks kill -s KILL -a "$id" || true; done

@@ -34,7 +34,7 @@ d() {
 		sed 's/^/| /' "$out"
 		sed 's/^/! /' "$err"
 		[ $status = 0 ] || echo "= $status"
-	} >>"$seen"
+	} | sed "s|$RUNTIME|RUNTIME|g" >>"$seen"
 	cat "$out"
 	cat "$err" >&2
 	return $status

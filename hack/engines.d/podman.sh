@@ -20,7 +20,7 @@ check_podman_pod() {
 check_podman_pod_with_a_shared_pid_namespace() {
 	d pod create --name "$c" --network none --share pid,ipc,uts
 	q run -d --pod "$c" --name "$c-1" "$IMAGE" sleep 12345
-	has "$(d run --rm --pod "$c" "$IMAGE" ps)" 'sleep 12345'
+	has "$(d run --rm --pod "$c" "$IMAGE" ps -o args)" 'sleep 12345'
 }
 
 check_podman_pod_pause_and_limits() {
