@@ -3,6 +3,23 @@
 # Places of the hierarchies, as `TYPE PLACE OPTIONS`. Bind mounts of others' are left out.
 hierarchies() { awk '$4 == "/" && / - cgroup2? / { for (i = 7; $i != "-"; i++); print $(i + 1), $5, $(i + 3) }' /proc/self/mountinfo; }
 
+# v1 hierarchies that nobody has mounted here, but that the kernel has: they show in every /proc/PID/cgroup.
+unmounted() {
+	local names
+	while IFS=: read -r _ names _; do
+		[ -z "$names" ] || grep -q -E "[ ,]${names%%,*}(,|$)" "${STATE:-$state}/hierarchies" || echo "$names"
+	done </proc/self/cgroup
+}
+
+# in_unmounted LINE: runs a line of shell in each, mounted for it alone.
+in_unmounted() {
+	local names
+	unmounted | while read -r names; do
+		unshare -m sh -c 'mkdir -p "$1" && mount -t cgroup -o "$2" cgroup "$1" && cd "$1" && eval "$3"; cd /; umount "$1"' \
+			sh "${STATE:-$state}/mounted" "$names" "$1" || true
+	done
+}
+
 cgroups_make() {
 	local type place rest
 	cgroups=corten-engines.$$
@@ -20,6 +37,7 @@ cgroups_make() {
 cgroups_enter() {
 	local type place rest
 	hierarchies | while read -r type place rest; do echo $$ >"$place/$1/cgroup.procs"; done
+	in_unmounted "mkdir -p $1 && echo $$ >$1/cgroup.procs"
 }
 
 # What is in them ends; the namespaces are gone by now, or this ends them.
@@ -35,6 +53,7 @@ cgroups_remove() {
 			sleep 0.2
 		done
 	done
+	in_unmounted "find $cgroups -depth -type d -exec rmdir {} +"
 	cgroups=
 }
 
@@ -61,5 +80,9 @@ cgroups_view() {
 			mount -t cgroup -o "$(echo "$options" | sed 's/^rw,//; s/^name=/none,name=/; s/\(,\|^\)xattr//')" cgroup "$place"
 		fi
 	done <"$hierarchies"
+	unmounted | while read -r place; do
+		mkdir -p "/sys/fs/cgroup/$place"
+		mount -t cgroup -o "$place" cgroup "/sys/fs/cgroup/$place"
+	done
 	rmdir /sys/fs/cgroup/unified 2>/dev/null || true
 }

@@ -9,6 +9,8 @@ one_check() {
 	mkdir -p "$work"
 	: >"$seen"
 	for file in $(files_of "$ENGINE"); do . "$file"; done
+	# Programs leave files where they run: conmon its note of an OOM kill.
+	cd "$work"
 	"check_$CHECK"
 }
 parts=$PARTS
