@@ -9,7 +9,6 @@ check_exec_prints() {
 	is "$(d exec "$c" sh -c 'echo err >&2' 2>&1 >/dev/null)" err
 }
 
-# short
 check_exec_exit_codes() {
 	up "$IMAGE" sleep 100
 	ends 0 d exec "$c" true

@@ -13,7 +13,6 @@ limit() {
 	fi
 }
 
-# short
 check_memory_limit() {
 	q run -d --memory 64m --name "$c" "$IMAGE" sleep 100
 	is "$(limit "$c" memory/memory.limit_in_bytes memory.max)" 67108864

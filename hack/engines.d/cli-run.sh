@@ -8,7 +8,6 @@ check_run_streams_are_apart() {
 	is "$(d run --rm "$IMAGE" sh -c 'echo out; echo err >&2' 2>&1 >/dev/null)" err
 }
 
-# short
 check_run_reads_stdin() { is "$(printf 'one\ntwo\n' | d run --rm -i "$IMAGE" wc -l)" 2; }
 
 check_run_stdin_of_a_megabyte() {
@@ -50,7 +49,6 @@ check_run_labels_and_cidfile() {
 	has "$(d ps -q --no-trunc --filter label=tested=yes)" "$(cat "$work/cid")"
 }
 
-# short
 check_exit_code_0() { ends 0 d run --rm "$IMAGE" true; }
 
 # short
@@ -82,7 +80,6 @@ check_exit_code_127_no_interpreter() {
 	[ $? != 0 ]
 }
 
-# short
 check_exit_code_137_killed() {
 	# The program is the first of its process namespace: a signal that ends it has to come from outside.
 	"${cli[@]}" run --rm --name "$c" "$IMAGE" sleep 100 &
@@ -186,7 +183,6 @@ check_attach_forwards_signals() {
 	is "$(d inspect -f '{{.State.ExitCode}}' "$c")" 11
 }
 
-# short
 check_ps_lists() {
 	q run -d --name "$c" "$IMAGE" sleep 100
 	d ps --format '{{.Names}} {{.Image}} {{.Command}}'
@@ -196,7 +192,6 @@ check_ps_lists() {
 	has "$(d ps -a --format '{{.Names}} {{.Status}}')" "$c Exited (137)"
 }
 
-# short
 check_top() {
 	local found
 	q run -d --name "$c" "$IMAGE" sh -c 'sleep 100 & sleep 100'
@@ -206,7 +201,6 @@ check_top() {
 	has "$found" PID
 }
 
-# short
 check_stats() {
 	local found
 	q run -d --memory 64m --pids-limit 50 --name "$c" "$IMAGE" sleep 100
@@ -252,7 +246,6 @@ check_stop_twice() {
 	d stop -t 0 "$c"
 }
 
-# short
 check_kill() {
 	q run -d --name "$c" "$IMAGE" sleep 100
 	d kill "$c"
@@ -284,7 +277,6 @@ check_restart() {
 	eventually eval '[ "$(q logs "$c" | grep -c started)" = 2 ]'
 }
 
-# short
 check_start_again() {
 	q run --name "$c" "$IMAGE" sh -c 'echo x >>/count; wc -l </count'
 	d start -a "$c"
@@ -311,7 +303,6 @@ check_restart_policy_always() {
 	is "$(d inspect -f '{{.State.Running}}' "$c")" false
 }
 
-# short
 check_rm() {
 	q create --name "$c" "$IMAGE" true
 	d rm "$c"

@@ -16,7 +16,6 @@ check_group_add() {
 	has " $(d run --rm -u 1000 --group-add 4242 --group-add wheel "$IMAGE" id -G) " ' 10 '
 }
 
-# short
 check_capabilities_by_default() {
 	local found
 	found=$(status)
@@ -46,7 +45,6 @@ check_no_new_privileges() {
 	is "$(status | field NoNewPrivs)" 0
 }
 
-# short
 check_seccomp_by_default() {
 	is "$(status | field Seccomp)" 2
 	# The host's clock: allowed by neither profile nor capabilities.
@@ -105,7 +103,6 @@ check_devices_by_default() {
 	is "$(d run --rm -t "$IMAGE" test -c /dev/console && echo there)" there
 }
 
-# short
 check_ulimits() {
 	is "$(d run --rm --ulimit nofile=1000:2000 --ulimit nproc=500:500 "$IMAGE" sh -c 'ulimit -n; ulimit -Hn' | xargs)" "1000 2000"
 	is "$(d run --rm --ulimit core=0 --ulimit nproc=500 --ulimit nofile=1000 "$IMAGE" sh -c 'ulimit -c; awk "/processes/ { print \$3 }" /proc/self/limits' | xargs)" "0 500"
@@ -135,7 +132,6 @@ check_namespaces_are_new() {
 	done
 }
 
-# short
 check_pid_mode_host() {
 	is "$(d run --rm --pid host "$IMAGE" readlink /proc/self/ns/pid >"$work/ns"; cat "$work/ns")" "$(readlink /proc/self/ns/pid)"
 }

@@ -1,6 +1,5 @@
 # Files: volumes, tmpfs, read-only roots, copies, images from containers. For Docker and Podman.
 
-# short
 check_volume_bind() {
 	mkdir "$work/dir"
 	echo outside >"$work/dir/file"
@@ -76,7 +75,6 @@ check_mount_option_of_the_command() {
 		sh -c 'grep -c -E " (/a|/b) " /proc/mounts')" 2
 }
 
-# short
 check_read_only_root() {
 	has "$(ends 1 d run --rm --read-only "$IMAGE" touch /new)" 'Read-only file system'
 	d run --rm --read-only --tmpfs /tmp "$IMAGE" touch /tmp/new
@@ -120,7 +118,6 @@ check_diff() {
 	has "$(d diff "$c")" 'D /data/seed'
 }
 
-# short
 check_commit() {
 	q run --name "$c" "$IMAGE" sh -c 'echo committed >/file'
 	q commit "$c" "localhost/$CHECK:1"

@@ -5,6 +5,20 @@ check_docker_info_names_the_runtime() {
 	has "$(q info --format '{{json .Runtimes}}')" "$RUNTIME"
 }
 
+check_docker_runtime_changed_by_reload() {
+	# There and back, while a container of the one runs on.
+	q run -d --name "$c" "$IMAGE" sleep 100
+	sed -i 's/"default-runtime": "tested"/"default-runtime": "runc"/' /etc/docker/daemon.json
+	kill -HUP "$(cat /run/docker.pid)"
+	eventually eval '[ "$(docker info --format "{{.DefaultRuntime}}")" = runc ]'
+	is "$(d exec "$c" echo still)" still
+	sed -i 's/"default-runtime": "runc"/"default-runtime": "tested"/' /etc/docker/daemon.json
+	kill -HUP "$(cat /run/docker.pid)"
+	eventually eval '[ "$(docker info --format "{{.DefaultRuntime}}")" = tested ]'
+	is "$(q inspect -f '{{.HostConfig.Runtime}}' "$c")" tested
+	d stop -t 0 "$c"
+}
+
 check_docker_runtime_by_name() { is "$(d run --rm --runtime tested "$IMAGE" echo named)" named; }
 
 check_docker_makes_the_workdir() { is "$(d run --rm -w /made/by/the/engine "$IMAGE" pwd)" /made/by/the/engine; }
@@ -77,7 +91,7 @@ check_docker_user_namespaces() {
 	mkdir -p "$STATE/private/lib/remapped"
 	# The folder's parents are closed to others; the namespace's root has to pass.
 	chmod 711 "$STATE" "$STATE/private" "$STATE/private/lib" "$STATE/private/lib/remapped"
-	setsid dockerd --data-root "$STATE/private/lib/remapped" --exec-root /run/remapped --pidfile $pid --iptables=false \
+	setsid dockerd --config-file "$STATE/private/empty.json" --data-root "$STATE/private/lib/remapped" --exec-root /run/remapped --pidfile $pid --iptables=false \
 		--ip6tables=false --bridge=none --userns-remap=default --add-runtime "tested=$RUNTIME" --default-runtime tested \
 		--host $host --containerd /run/docker/containerd/containerd.sock >"$LOGS/dockerd.remapped" 2>&1 </dev/null &
 	export DOCKER_HOST=$host
@@ -98,7 +112,7 @@ check_docker_user_namespaces() {
 check_docker_daemon_restart_with_live_containers() {
 	local host=unix:///run/live.sock
 	start_live() {
-		setsid dockerd --data-root "$STATE/private/lib/live" --exec-root /run/live --pidfile /run/live.pid --iptables=false \
+		setsid dockerd --config-file "$STATE/private/empty.json" --data-root "$STATE/private/lib/live" --exec-root /run/live --pidfile /run/live.pid --iptables=false \
 			--ip6tables=false --bridge=none --live-restore --add-runtime "tested=$RUNTIME" --default-runtime tested \
 			--host $host --containerd /run/docker/containerd/containerd.sock >>"$LOGS/dockerd.live" 2>&1 </dev/null &
 		eventually docker -H $host version

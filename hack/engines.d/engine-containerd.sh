@@ -26,6 +26,7 @@ start_engine() {
 	        BinaryName = "$RUNTIME"
 	CONFIG
 	setsid containerd >"$LOGS/containerd" 2>&1 </dev/null 9>&- &
+	disown $!
 	for try in $(seq $((300 * SLOW))); do
 		! ctr version >/dev/null 2>&1 || break
 		kill -0 $! || return 1

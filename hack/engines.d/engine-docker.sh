@@ -6,9 +6,14 @@ start_engine() {
 	# A machine may lack a capability that --privileged asks for: no runtime can grant it.
 	sed "s|@RUNTIME@|$RUNTIME|" "$PARTS/within-bounds" >"$STATE/private/bin/within-bounds"
 	chmod 755 "$STATE/private/bin/within-bounds"
+	cat >/etc/docker/daemon.json <<-JSON
+	{"runtimes": {"tested": {"path": "$RUNTIME"}, "bounded": {"path": "$STATE/private/bin/within-bounds"}},
+	 "default-runtime": "tested"}
+	JSON
+	# For daemons beside this one.
+	echo '{}' >"$STATE/private/empty.json"
 	setsid dockerd --data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid --iptables=false \
-		--ip6tables=false --ip-masq=false --exec-opt native.cgroupdriver=cgroupfs --add-runtime "tested=$RUNTIME" \
-		--add-runtime "bounded=$STATE/private/bin/within-bounds" --default-runtime tested --experimental \
+		--ip6tables=false --ip-masq=false --exec-opt native.cgroupdriver=cgroupfs --experimental \
 		--host unix:///run/docker.sock --log-level info --shutdown-timeout 10 >"$LOGS/dockerd" 2>&1 </dev/null 9>&- &
 	wait_for_docker || return 1
 	docker load -q -i "$STATE/image.tar"

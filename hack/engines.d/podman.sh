@@ -1,7 +1,14 @@
 # What only Podman has. Buildah and skopeo too.
 
-# short
 check_podman_info_names_the_runtime() { is "$(q info --format '{{.Host.OCIRuntime.Path}}')" "$RUNTIME"; }
+
+check_podman_by_its_configuration() {
+	local cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager cgroupfs --events-backend file)
+	sed "/\[engine\]/a runtime = \"named\"" "$CONTAINERS_CONF" >"$work/conf"
+	printf '[engine.runtimes]\nnamed = ["%s"]\n' "$RUNTIME" >>"$work/conf"
+	is "$(CONTAINERS_CONF=$work/conf q info --format '{{.Host.OCIRuntime.Name}} {{.Host.OCIRuntime.Path}}')" "named $RUNTIME"
+	is "$(CONTAINERS_CONF=$work/conf d run --rm "$IMAGE" echo configured)" configured
+}
 
 # short
 check_podman_pod() {
