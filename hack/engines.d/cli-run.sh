@@ -166,7 +166,14 @@ check_terminal_detach_and_attach() {
 
 check_attach_gets_the_output() {
 	q run -d -i --name "$c" "$IMAGE" sh -c 'read x; echo got $x'
-	is "$(echo word | d attach "$c")" "got word"
+	# Its input stays open: at its end Docker's attach may leave before the output has come.
+	mkfifo "$work/keys"
+	exec 9<>"$work/keys"
+	"${cli[@]}" attach "$c" <&9 >"$work/attached" &
+	sleep 0.5
+	echo word >"$work/keys"
+	wait $!
+	is "$(cat "$work/attached")" "got word"
 }
 
 check_attach_forwards_signals() {

@@ -200,7 +200,7 @@ check_buildah_build() {
 }
 
 check_skopeo_copies_what_podman_runs() {
-	skopeo --tmpdir "$work" copy -q "docker-archive:$STATE/image.tar" "oci:$work/oci:one"
+	skopeo --tmpdir "$work" copy -q "docker-archive:$STATE/image.tar:$IMAGE" "oci:$work/oci:one"
 	q pull -q "oci:$work/oci:one" >"$work/id"
 	is "$(d run --rm "$(cat "$work/id")" echo copied)" copied
 }
