@@ -20,12 +20,19 @@ in_unmounted() {
 	done
 }
 
+enable_controllers() {
+	local name
+	for name in $(cat "$1/cgroup.controllers"); do echo "+$name" >"$1/cgroup.subtree_control" || true; done
+}
+
 cgroups_make() {
 	local type place rest
 	cgroups=corten-engines.$$
 	# Seen from the namespaces, their roots are elsewhere.
 	hierarchies >"$state/hierarchies"
 	hierarchies | while read -r type place rest; do
+		# Pure v2: the root's children get what there is, as systemd gives it to whoever asks.
+		[ "$type" != cgroup2 ] || [ "$place" != /sys/fs/cgroup ] || enable_controllers "$place"
 		mkdir -p "$place/$cgroups"
 		if [ -e "$place/$cgroups/cpuset.mems" ] && [ "$type" = cgroup ]; then
 			cat "$place/cpuset.cpus" >"$place/$cgroups/cpuset.cpus"
@@ -66,7 +73,7 @@ cgroups_view() {
 		mount -t cgroup2 cgroup2 /sys/fs/cgroup
 		mkdir -p /sys/fs/cgroup/engine
 		for place in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$place" >/sys/fs/cgroup/engine/cgroup.procs || true; done
-		sed 's/[^ ]*/+&/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control || true
+		enable_controllers /sys/fs/cgroup
 		return
 	fi
 	# Not only covered: programs look for the first mount of a hierarchy.

@@ -1,15 +1,30 @@
 # Debian's packages, without their services.
 
-need+=(docker:docker.io containerd:containerd podman:podman buildah:buildah conmon:conmon skopeo:skopeo busybox:busybox-static
-	tini:tini jq:jq ip:iproute2 setpriv:util-linux newuidmap:uidmap protoc:protobuf-compiler curl:curl pgrep:procps iptables:iptables)
+need+=(busybox:busybox-static tini:tini jq:jq ip:iproute2 setpriv:util-linux pgrep:procps)
+files=()
+# What the engines in $engines need.
+for engine in "${engines[@]}"; do
+	case $engine in
+	docker) need+=(docker:docker.io containerd:containerd iptables:iptables) ;;
+	podman)
+		need+=(podman:podman buildah:buildah conmon:conmon skopeo:skopeo newuidmap:uidmap)
+		files+=(/usr/lib/podman/netavark:netavark /usr/bin/catatonit:catatonit
+			/etc/containers/policy.json:golang-github-containers-common)
+		;;
+	containerd) need+=(containerd:containerd) ;;
+	cri)
+		need+=(containerd:containerd protoc:protobuf-compiler curl:curl)
+		files+=(/usr/lib/cni/bridge:containernetworking-plugins)
+		;;
+	esac
+done
 
 install_packages() {
 	local missing=() pair policy=/usr/sbin/policy-rc.d ours= status=0
 	for pair in "${need[@]}"; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
 	done
-	for pair in /usr/lib/podman/netavark:netavark /usr/lib/cni/bridge:containernetworking-plugins /usr/bin/catatonit:catatonit \
-		/etc/containers/policy.json:golang-github-containers-common; do
+	for pair in ${files[@]+"${files[@]}"}; do
 		[ -e "${pair%:*}" ] || missing+=("${pair#*:}")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
