@@ -12,10 +12,24 @@ runtime_path() {
 
 # prepare: a folder and the image. What is made is removed at the end of the script.
 prepare() {
+	sweep
 	state=$(mktemp -d /var/tmp/corten-engines.XXXXXX)
+	echo $$ >"$state/pid"
 	trap finish EXIT
 	trap 'exit 130' INT TERM HUP
 	make_image "$state/image.tar"
+}
+
+# What is left of a run that was killed itself: its processes have ended with it.
+sweep() {
+	local folder pid
+	for folder in /var/tmp/corten-engines.*; do
+		pid=$(cat "$folder/pid" 2>/dev/null) || continue
+		[ ! -d "/proc/$pid" ] || continue
+		state=$folder cgroups=corten-engines.$pid
+		[ ! -e "$state/hierarchies" ] || cgroups_remove
+		rm -rf "$folder"
+	done
 }
 
 finish() {

@@ -97,7 +97,7 @@ terminal() {
 }
 
 # For programs on a terminal. Engines set its size a moment after the program has started.
-wait_for_size='for i in 1 2 3 4 5 6 7 8 9; do stty size 2>/dev/null | grep -v ^0 && break; sleep 0.1; done'
+wait_for_size='for i in $(seq 50); do stty size 2>/dev/null | grep -v ^0 && break; sleep 0.1; done'
 resize='trap "stty size; stty size | grep -q ^20 && exit 7" WINCH; echo ready'
 
 # The value of a field in /proc/PID/status as `grep` prints it.

@@ -175,8 +175,8 @@ check_podman_checkpoint() {
 	is "$(q inspect -f '{{.State.Status}}' "$c")" running
 }
 
-check_podman_kill_of_the_runtime_under_conmon() {
-	# What podman does when a container's program ends with conmon: the container is seen as ended.
+check_podman_program_killed_from_outside() {
+	# conmon sees it end.
 	q run -d --name "$c" "$IMAGE" sleep 100
 	kill -KILL "$(q inspect -f '{{.State.Pid}}' "$c")"
 	is "$(d wait "$c")" 137
