@@ -68,11 +68,8 @@ cgroups_remove() {
 cgroups_view() {
 	local type place options hierarchies=$STATE/hierarchies
 	if ! grep -q '^cgroup ' "$hierarchies"; then
-		# Pure v2: a cgroup with controllers for its children has no processes of its own.
 		umount -R /sys/fs/cgroup
 		mount -t cgroup2 cgroup2 /sys/fs/cgroup
-		mkdir -p /sys/fs/cgroup/engine
-		for place in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$place" >/sys/fs/cgroup/engine/cgroup.procs || true; done
 		enable_controllers /sys/fs/cgroup
 		return
 	fi

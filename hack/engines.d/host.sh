@@ -49,9 +49,8 @@ in_namespaces() {
 	rm -rf "$PLACE"
 	mkdir -p "$PLACE"
 	cgroups_make
-	# The shell in between goes into the cgroup, so that the new cgroup namespace begins there.
-	setpriv --pdeathsig KILL bash -c '. "$PARTS/cgroups.sh"; cgroups_enter "$1"; shift
-		exec nice -n 5 unshare -m -n -p -i -C -f --kill-child --mount-proc tini -g -- bash "$PARTS/inside" "$@"' \
+	# The shells in between go into the cgroup, so that the new cgroup namespace begins there, and then out of its way.
+	setpriv --pdeathsig KILL bash -c '. "$PARTS/cgroups.sh"; cgroups_enter "$1"; exec unshare -C bash "$PARTS/between" "$@"' \
 		bash "$cgroups" "$@" </dev/null &
 	child=$!
 	wait "$child" || status=$?
