@@ -41,7 +41,8 @@ check_out_of_memory_is_seen() {
 check_out_of_memory_of_a_child() {
 	q run --memory 16m --memory-swap 16m --name "$c" "$IMAGE" sh -c "awk 'BEGIN { $eat }'; echo child \$?; exit 3" >"$work/said" 2>&1 || is $? 3
 	has "$(cat "$work/said")" 'child 137'
-	d inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' "$c"
+	# Whether the engine calls it an OOM kill depends on which event comes first.
+	is "$(d inspect -f '{{.State.ExitCode}}' "$c")" 3
 }
 
 check_cpu_limits() {
