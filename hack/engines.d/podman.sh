@@ -123,7 +123,7 @@ check_podman_systemd_mode() {
 
 check_podman_timezone_umask_and_more() {
 	is "$(d run --rm --umask 0077 "$IMAGE" sh -c umask)" 0077
-	has "$(d run --rm --add-host box:10.9.8.7 "$IMAGE" cat /etc/hosts)" 10.9.8.7
+	has "$(q run --rm --add-host box:10.9.8.7 "$IMAGE" cat /etc/hosts)" 10.9.8.7
 	is "$(d run --rm --http-proxy=false --unsetenv FROM_IMAGE "$IMAGE" sh -c 'echo "$FROM_IMAGE"')" ""
 	is "$(d run --rm --secret s1 "$IMAGE" cat /run/secrets/s1 2>/dev/null || true)" ""
 }
