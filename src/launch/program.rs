@@ -71,12 +71,17 @@ impl<'a> Program<'a> {
     ) -> Program<'a> {
         let mut argv = vec![CString::default()];
         argv.extend(process.args.iter().cloned());
+        let mut env = process.env.clone();
+        if process.needs_home {
+            // HOME's place: the last, where runc puts it.
+            env.push(CString::default());
+        }
         Program {
             process,
             scheduling,
             memfd,
             argv: PointerArray::new(1, argv),
-            envp: PointerArray::new(usize::from(process.needs_home), process.env.clone()),
+            envp: PointerArray::new(0, env),
         }
     }
 
@@ -94,7 +99,8 @@ impl<'a> Program<'a> {
                 "HOME={}",
                 home_of(process.uid).unwrap_or_else(|| "/".to_owned())
             );
-            self.envp.set(0, leak(crate::plan::path::c_string(home)));
+            self.envp
+                .set(process.env.len(), leak(crate::plan::path::c_string(home)));
         }
         let cwd = relative(&process.cwd);
         // The caller has left it at the root.

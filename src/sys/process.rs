@@ -83,7 +83,7 @@ impl PointerArray {
         self.0.as_ptr()
     }
 
-    /// Fills a reserved slot.
+    /// Replaces the string of a slot, or fills a reserved one.
     pub fn set(&mut self, slot: usize, string: &'static CStr) {
         self.0[slot] = string.as_ptr();
     }

@@ -258,7 +258,7 @@ fn a_process_file_says_all(ctx: &Ctx) -> Outcome {
         .ok()?
         .stdout;
     let facts = crate::facts::Facts(serde_json::from_str(&facts)?);
-    check_eq!(facts.0["env"], json!(["HOME=/", "A=1"]), "environment");
+    check_eq!(facts.0["env"], json!(["A=1", "HOME=/"]), "environment");
     for (key, wanted) in [
         ("Uid", "4 4 4 4"),
         ("Groups", "6"),

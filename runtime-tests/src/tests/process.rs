@@ -12,6 +12,7 @@ tests!("process":
     the_command_may_be_relative_to_cwd,
     a_script_with_an_interpreter_runs,
     the_environment_is_exactly_the_configured_one,
+    home_that_is_found_comes_last,
     of_two_variables_with_one_name_the_last_counts,
     home_comes_from_passwd_when_unset,
     home_is_found_from_another_cwd,
@@ -118,6 +119,17 @@ fn home_comes_from_passwd_when_unset(ctx: &Ctx) -> Outcome {
 fn home_is_found_from_another_cwd(ctx: &Ctx) -> Outcome {
     let facts = Bundle::new(ctx)?.set("/process/cwd", "/tmp").facts()?;
     check_eq!(facts.env("HOME").as_deref(), Some("/root"), "HOME of uid 0");
+    Ok(())
+}
+
+/// Where runc puts it: whoever prints the environment sees no difference.
+fn home_that_is_found_comes_last(ctx: &Ctx) -> Outcome {
+    let b = Bundle::new(ctx)?.set("/process/env", json!(["PATH=/bin", "A=1"]));
+    check_eq!(
+        b.facts()?.0["env"],
+        json!(["PATH=/bin", "A=1", "HOME=/root"]),
+        "environment"
+    );
     Ok(())
 }
 
