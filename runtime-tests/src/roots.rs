@@ -151,6 +151,13 @@ const GROUPS: &[Group] = &[
         tests: &["systemd::", "systemd_bus::", "systemd_answers::"],
     },
     Group {
+        reason: "tries many configurations, some of which need root",
+        tests: &[
+            "check::what_check_refuses_create_refuses_at_the_same_place",
+            "check::what_check_takes_runs",
+        ],
+    },
+    Group {
         reason: "a user's systemd is not asked for cgroups beneath the container's",
         tests: &["exec::a_cgroup_beneath_on_cgroup_v2_is_joined"],
     },

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::{Finding, Planned, Request, Severity};
+use crate::cgroup::systemd::Systemd;
 use crate::config::spec::{Linux, Spec};
 use crate::config::{ConfigError, sysctl};
 use crate::launch::ids::ranges_of;
@@ -424,6 +425,17 @@ impl Look<'_> {
             let given = path.is_some_and(|path| !path.is_empty());
             given.then(|| "/linux/cgroupsPath".to_owned())
         });
+        if let Some(unit) = &plan.unit {
+            // It makes the cgroup, where the caller himself may not.
+            if let Err(error) = Systemd::connect(unit.user) {
+                self.error(
+                    "/linux/cgroupsPath",
+                    error.to_string().trim_start_matches("/linux/cgroupsPath: "),
+                    "leave --systemd-cgroup out where there is no systemd",
+                );
+            }
+            return;
+        }
         let mut refused = None;
         for directory in &plan.directories {
             let whole = cgroups.root.join(&directory.hierarchy).join(&plan.path);

@@ -20,6 +20,7 @@ tests!("check":
     values_of_the_environment_are_not_printed,
     nothing_is_touched,
     the_bundle_is_the_current_directory_unless_told,
+    a_systemd_that_cannot_be_reached_is_an_error,
     without_a_config_there_is_one_line,
     a_user_is_told_about_missing_ids,
     a_user_without_a_cgroup_is_told_so,
@@ -437,6 +438,29 @@ fn the_bundle_is_the_current_directory_unless_told(ctx: &Ctx) -> Outcome {
         .cwd(&b.dir)
         .run()?
         .ok()?;
+    ctx.nothing_left()
+}
+
+/// Where there is one, `check::` with `--cgroup-manager systemd` shows that it is none.
+fn a_systemd_that_cannot_be_reached_is_an_error(ctx: &Ctx) -> Outcome {
+    if std::path::Path::new("/run/systemd/private").exists() {
+        return skip("this machine has a systemd");
+    }
+    let b = Bundle::new(ctx)?.set("/linux/cgroupsPath", "system.slice:x:y");
+    b.write()?;
+    let output = ctx
+        .rt(&["check"])
+        .global(&["--systemd-cgroup"])
+        .cwd(&b.dir)
+        .run()?
+        .code_is(1)?;
+    check!(
+        output
+            .stdout
+            .contains("/linux/cgroupsPath: cannot speak to systemd"),
+        "{}",
+        output.stdout
+    );
     ctx.nothing_left()
 }
 
