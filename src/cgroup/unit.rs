@@ -49,7 +49,7 @@ impl Cgroup {
         };
         let number = pid.as_raw_nonzero().get();
         let started = match second_to_come {
-            true => systemd.start(&unit.with_room_for_two(), number.cast_unsigned()),
+            true => systemd.start(&unit.with_room_to_start(), number.cast_unsigned()),
             false => systemd.start(unit, number.cast_unsigned()),
         };
         if let Err(error) = started {

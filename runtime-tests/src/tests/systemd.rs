@@ -483,7 +483,7 @@ fn a_joined_pid_or_user_namespace_is_in_the_scope(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Seen to fail without `with_room_for_two`: systemd sets the limit before the second process is made.
+/// Seen to fail without `with_room_to_start`: systemd sets the limit before the other processes are made.
 fn a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace(ctx: &Ctx) -> Outcome {
     let (neighbour, _) = scope(ctx, "")?;
     let first = create(ctx, &neighbour)?;

@@ -69,17 +69,18 @@ impl Unit {
         self.name.ends_with(".slice")
     }
 
-    /// The unit with a limit that lets one process more be made: an init that joins a pid namespace
-    /// makes a second, which is the container's. The file has the right limit once that is there.
-    pub fn with_room_for_two(&self) -> Cow<'_, Unit> {
+    /// The unit with a limit that lets processes be made while the container starts: an init that joins a pid
+    /// namespace has a helper for procfs, which has a child, and makes a second, which is the container's.
+    /// The file has the right limit once that is there.
+    pub fn with_room_to_start(&self) -> Cow<'_, Unit> {
         let is_small = |limit: &Property| {
-            limit.name == "TasksMax" && matches!(limit.value, Value::Uint64(0 | 1))
+            limit.name == "TasksMax" && matches!(limit.value, Value::Uint64(..=2))
         };
         let Some(index) = self.limits.iter().position(is_small) else {
             return Cow::Borrowed(self);
         };
         let mut unit = self.clone();
-        unit.limits[index].value = Value::Uint64(2);
+        unit.limits[index].value = Value::Uint64(3);
         Cow::Owned(unit)
     }
 }

@@ -275,11 +275,11 @@ fn limits_of_v2_become_the_properties_that_runc_sends() {
 }
 
 #[test]
-fn an_init_that_makes_a_second_process_has_room_for_it() {
-    for (limit, while_it_starts) in [(1, "2"), (2, "2"), (9, "9"), (-1, "infinity")] {
+fn an_init_that_makes_processes_has_room_for_them() {
+    for (limit, while_it_starts) in [(1, "3"), (2, "3"), (9, "9"), (-1, "infinity")] {
         let linux = format!(r#"{{"resources": {{"pids": {{"limit": {limit}}}}}}}"#);
         let unit = planned(&v2(), &linux, false).unwrap().unit.unwrap();
-        let starting = unit.with_room_for_two();
+        let starting = unit.with_room_to_start();
         assert_eq!(
             shown(&starting.limits),
             [format!("TasksMax={while_it_starts}")]
