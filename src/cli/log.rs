@@ -58,11 +58,10 @@ impl std::error::Error for LogError {}
 /// An I/O error in the words that engines look for, "no such file or
 /// directory": lower case and without the number.
 pub fn errno_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or_default()
-        .to_lowercase()
+    match error.raw_os_error() {
+        Some(errno) => crate::sys::errno_text(errno),
+        None => error.to_string().to_lowercase(),
+    }
 }
 
 /// How much of an error is shown, in bytes. Paths of the kernel fit, and a hook's output.
