@@ -219,7 +219,7 @@ fn user<'a>(ctx: &'a Ctx, groups: bool, via: &[&str], args: &[&str]) -> Cmd<'a> 
     } else {
         "--clear-groups"
     };
-    let etc = ctx.dir.join("etc");
+    let etc = ctx.user_files();
     let (probe, etc) = (ctx.probe.to_string_lossy(), etc.to_string_lossy());
     let runtime = crate::user::runtime(ctx);
     let runtime = runtime.to_string_lossy();
