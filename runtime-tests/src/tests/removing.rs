@@ -232,15 +232,19 @@ fn freeze_above(ctx: &Ctx, v2: bool, frozen: bool) -> Outcome<PathBuf> {
     Ok(above)
 }
 
+fn sleeper(ctx: &Ctx, own_pid_namespace: bool) -> Outcome<Container<'_>> {
+    let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
+    match own_pid_namespace {
+        true => b,
+        false => b.without_namespace("pid"),
+    }
+    .detach()
+}
+
 fn a_container_in_a_frozen_cgroup_is_removed_after_the_thaw_on_v1(ctx: &Ctx) -> Outcome {
     ctx.v1("freezer")?;
     for own_pid_namespace in [true, false] {
-        let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
-        let c = match own_pid_namespace {
-            true => b,
-            false => b.without_namespace("pid"),
-        }
-        .detach()?;
+        let c = sleeper(ctx, own_pid_namespace)?;
         let pid = c.pid()?;
         let above = freeze_above(ctx, false, true)?;
         stays(
@@ -262,12 +266,7 @@ fn a_container_in_a_frozen_cgroup_is_removed_after_the_thaw_on_v1(ctx: &Ctx) -> 
 fn a_container_in_a_frozen_cgroup_is_removed_on_v2(ctx: &Ctx) -> Outcome {
     ctx.use_pure_v2()?;
     for own_pid_namespace in [true, false] {
-        let b = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
-        let c = match own_pid_namespace {
-            true => b,
-            false => b.without_namespace("pid"),
-        }
-        .detach()?;
+        let c = sleeper(ctx, own_pid_namespace)?;
         freeze_above(ctx, true, true)?;
         // The cgroup above was made for the container and goes with it.
         delete_within(&c, AT_ONCE)?.ok()?;

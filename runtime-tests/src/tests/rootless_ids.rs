@@ -35,7 +35,8 @@ pub(super) fn six_lines() -> Value {
     ])
 }
 
-fn ranged(ctx: &Ctx) -> Outcome<Bundle<'_>> {
+/// A bundle of the user with several ranges of ids, which need the helpers.
+pub(super) fn ranged(ctx: &Ctx) -> Outcome<Bundle<'_>> {
     ctx.use_user_with_ranges()?;
     Ok(Bundle::new(ctx)?
         .rootless(ID)?

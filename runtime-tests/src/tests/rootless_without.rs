@@ -2,7 +2,7 @@
 //! works without it works, and what does not says why.
 
 use super::rootless::{plain, words};
-use super::rootless_ids::{of_root, six_lines};
+use super::rootless_ids::{of_root, ranged};
 use crate::bundle::Bundle;
 use crate::command::{Cmd, Output};
 use crate::context::Ctx;
@@ -47,14 +47,6 @@ fn without_the_helpers_the_own_id_alone_is_mapped(ctx: &Ctx) -> Outcome {
     check_eq!(words(&output.stdout), [[0, ID, 1]], "uid_map");
     output.says(&["the container gets the caller's own id only"])?;
     ctx.nothing_left()
-}
-
-fn ranged(ctx: &Ctx) -> Outcome<Bundle<'_>> {
-    ctx.use_user_with_ranges()?;
-    Ok(Bundle::new(ctx)?
-        .rootless(ID)?
-        .set("/linux/uidMappings", six_lines())
-        .set("/linux/gidMappings", six_lines()))
 }
 
 fn a_helper_without_its_rights_is_named(ctx: &Ctx) -> Outcome {
