@@ -3,9 +3,7 @@
 //! start the runtime from surroundings that must not leak into a container.
 
 use crate::{old_kernel, raw};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
-};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -78,8 +76,6 @@ fn exec(argv: &[&str]) -> io::Result<()> {
 /// that nobody else sees and that go with this process.
 fn own_files(dir: &str) -> io::Result<()> {
     raw::unshare_mounts()?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private)?;
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let target = std::path::Path::new("/etc").join(entry.file_name());
@@ -140,8 +136,6 @@ fn cgroups(list: &str) -> io::Result<()> {
 
 fn without_cgroups() -> io::Result<()> {
     raw::unshare_mounts()?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private)?;
     unmount(POINT, UnmountFlags::DETACH)?;
     Ok(())
 }

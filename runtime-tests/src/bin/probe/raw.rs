@@ -116,13 +116,15 @@ pub fn pause() -> ! {
     }
 }
 
-/// A mount namespace of its own for this (single-threaded) process.
+/// A mount namespace of its own for this (single-threaded) process, whose mounts nobody else gets.
 pub fn unshare_mounts() -> io::Result<()> {
     // SAFETY: CLONE_NEWNS has no bearing on memory or descriptors.
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(())
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    Ok(mount_change("/", private)?)
 }
 
 /// Puts a seccomp filter on this process and on all that it becomes or starts.

@@ -5,7 +5,7 @@
 //! in one group. Prints `ready` and serves until it is killed. DIR is for its own use.
 
 use crate::raw;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
+use rustix::mount::{MountFlags, mount, mount_bind_recursive};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -55,10 +55,6 @@ pub fn run(args: &[&str]) -> io::Result<()> {
         .write(true)
         .open("/dev/fuse")?;
     raw::unshare_mounts()?;
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )?;
     // sysfs has no such directory where the kernel has no resctrl.
     mount_bind_recursive("/sys/fs/cgroup", *spare)?;
     mount("tmpfs", "/sys/fs", "tmpfs", MountFlags::empty(), None)?;

@@ -4,7 +4,7 @@
 //! answer, even of a killed process. That ends with this process.
 
 use crate::raw;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, mount};
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
@@ -23,10 +23,6 @@ pub fn run(args: &[&str]) -> io::Result<()> {
         .write(true)
         .open("/dev/fuse")?;
     raw::unshare_mounts()?;
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )?;
     let options = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0",
         fuse.as_raw_fd()
