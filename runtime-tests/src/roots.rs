@@ -148,7 +148,12 @@ const GROUPS: &[Group] = &[
     },
     Group {
         reason: "asks the system's systemd, or has a user of its own",
-        tests: &["systemd::", "systemd_bus::", "systemd_answers::"],
+        tests: &[
+            "systemd::",
+            "systemd_user::",
+            "systemd_bus::",
+            "systemd_answers::",
+        ],
     },
     Group {
         reason: "tries many configurations, some of which need root",

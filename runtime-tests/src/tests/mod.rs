@@ -72,6 +72,7 @@ mod several;
 mod systemd;
 mod systemd_answers;
 mod systemd_bus;
+mod systemd_user;
 mod terminal;
 mod update;
 mod update_files;
@@ -171,5 +172,6 @@ pub const ALL: &[&[Test]] = &[
     systemd_bus::TESTS,
     systemd_answers::TESTS,
     systemd::TESTS,
+    systemd_user::TESTS,
     os_container::TESTS,
 ];
