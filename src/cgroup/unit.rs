@@ -179,14 +179,14 @@ impl Record {
         }
     }
 
-    /// Has systemd put a process into the cgroup, where it made it.
+    /// Has systemd put a process into the cgroup, where it made it, or beneath it.
     ///
     /// # Errors
     /// systemd cannot be reached, or refuses it.
-    pub fn attach_by_systemd(&self, pid: Pid) -> Result<(), CgroupError> {
+    pub(super) fn ask_to_attach(&self, beneath: &str, pid: Pid) -> Result<(), CgroupError> {
         let pid = pid.as_raw_nonzero().get().cast_unsigned();
         match &self.unit {
-            Some(unit) => Systemd::connect(unit.user)?.attach(&unit.name, pid),
+            Some(unit) => Systemd::connect(unit.user)?.attach(&unit.name, beneath, pid),
             None => Ok(()),
         }
     }
