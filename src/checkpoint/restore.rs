@@ -162,7 +162,7 @@ impl Attempt<'_> {
             .transpose()?;
         self.state.template = self.template()?;
         self.logs.fresh_log(LOG)?;
-        let cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
+        let mut cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
         self.cgroup_made = true;
         self.state.cgroup = cgroup.record().clone();
         self.entry.write_state(&self.state)?;
@@ -187,7 +187,10 @@ impl Attempt<'_> {
                 first: Some(&|| staging.build()),
             },
         )?;
-        let result = self.direct(&criu, (&cgroup, cgroup_plan), &staging, &joined);
+        let result = match self.start_scope(&mut cgroup, cgroup_plan, criu.pid) {
+            Ok(()) => self.direct(&criu, (&cgroup, cgroup_plan), &staging, &joined),
+            Err(error) => Err(Failed::Broken(error)),
+        };
         if let Err(failed) = result {
             let error = match failed {
                 Failed::Broken(error) => error,
@@ -209,6 +212,23 @@ impl Attempt<'_> {
             )));
         }
         self.finish()
+    }
+
+    /// Has systemd make the scope around criu, which waits for its orders.
+    fn start_scope(
+        &mut self,
+        cgroup: &mut Cgroup,
+        plan: &CgroupPlan,
+        criu: Pid,
+    ) -> Result<(), CheckpointError> {
+        if !cgroup.waits_for_unit() {
+            return Ok(());
+        }
+        let started = cgroup.start_scope(plan, criu, false);
+        // Where systemd has put it; or without the unit, which is then not this container's.
+        self.state.cgroup = cgroup.record().clone();
+        self.entry.write_state(&self.state)?;
+        Ok(started?)
     }
 
     /// Tells criu what to restore, and goes with it through the stages.
