@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -195,9 +194,9 @@ impl Record {
 impl Unit {
     /// Stops it, so that systemd forgets it. By now it has no cgroup any more; a systemd that
     /// cannot be reached forgets it by itself.
-    pub(super) fn remove(&self, deadline: Instant) -> Result<(), CgroupError> {
+    pub(super) fn remove(&self) -> Result<(), CgroupError> {
         match Systemd::connect(self.user) {
-            Ok(mut systemd) => systemd.stop(&self.name, deadline),
+            Ok(mut systemd) => systemd.stop(&self.name, systemd::deadline()),
             Err(error) => {
                 log::warn!("unit {}: {error}", self.name);
                 Ok(())

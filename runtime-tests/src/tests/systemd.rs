@@ -271,6 +271,8 @@ fn limits_survive_a_daemon_reload(ctx: &Ctx) -> Outcome {
     // Makes systemd write the files again.
     systemctl(ctx, &["set-property", "--runtime", &unit, "CPUWeight=50"])?;
     check_eq!(file(&dir, "memory.max")?, "134217728", "memory.max");
+    // What systemd has of it: the next percent, and never less than was asked for.
+    check_eq!(file(&dir, "cpu.max")?, "25000 50000", "cpu.max");
     check_eq!(file(&dir, "pids.max")?, "77", "pids.max");
     check_eq!(file(&dir, "cpuset.cpus")?, "0", "cpuset.cpus");
     c.delete_force()?.ok()?;
