@@ -81,6 +81,7 @@ const GROUPS: &[Group] = &[
             "mounts_remount::a_remount_in_a_user_namespace_keeps_the_flags_of_the_source",
             "mounts_remount::a_bind_in_a_user_namespace_of_a_source_with_flags_keeps_them",
             "old_kernel::on_a_kernel_like_5_10_every_flag_of_a_bind_is_set",
+            "mounts::a_bind_does_without_the_options_of_a_tmpfs",
             "mounts::rbind_brings_submounts_and_bind_does_not",
             "mounts_propagation::an_overlay_with_long_options_takes_a_propagation_word",
         ],
@@ -97,6 +98,14 @@ const GROUPS: &[Group] = &[
             "mount_tree::no_new_file_system_is_mounted_by_mount",
             "mounts_many::thousands_of_nested_and_stacked_mounts_work",
             "hooks::each_kind_runs_in_its_namespaces",
+        ],
+    },
+    Group {
+        reason: "the host's mount namespace, or another's, is not the user's to mount in",
+        tests: &[
+            "namespaces_joined::a_tree_of_its_own_is_made_apart_from_the_hosts_mount_namespace",
+            "namespaces_joined::no_way_up_leads_out_of_a_tree_made_apart",
+            "namespaces_joined::a_tree_made_apart_has_a_terminal",
         ],
     },
     Group {
