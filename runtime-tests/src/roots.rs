@@ -132,6 +132,8 @@ const GROUPS: &[Group] = &[
             "logs::syslog_gets_lines_as_of_the_c_library",
             "rdt::",
             "removing::",
+            "cgroup_v2_tree::a_frozen_cgroup_is_refused_on_v2",
+            "exec::a_cgroup_beneath_on_cgroup_v2_is_joined",
             "exec_failures::a_program_that_may_not_be_run",
             "output::spec_does_not_overwrite",
             "output::spec_rootless_has_a_user_namespace",
@@ -172,8 +174,25 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "a user's systemd is not asked for cgroups beneath the container's",
-        tests: &["exec::a_cgroup_beneath_on_cgroup_v2_is_joined"],
+        reason: "breaks what makes a configuration a user's",
+        tests: &[
+            "bad_config::values_of_the_wrong_type",
+            "bad_config::namespaces_that_do_not_fit",
+            "bad_config::devices_that_do_not_fit",
+            "cgroup_layouts::a_host_without_hierarchies_says_what_is_missing",
+        ],
+    },
+    Group {
+        reason: "the cgroups of a user's containers are his before",
+        tests: &[
+            "cgroup_v2_tree::a_writable_cgroup_is_handed_over_to_the_containers_root",
+            "cgroup_v2_tree::a_writable_cgroup_is_handed_over_to_the_processs_user",
+            "cgroup_v2_tree::no_other_cgroup_is_handed_over",
+        ],
+    },
+    Group {
+        reason: "newuidmap, which has descriptors of its own, would be traced too",
+        tests: &["cve::cve_2024_21626_every_descriptor_is_opened_close_on_exec"],
     },
     Group {
         reason: "asks for --rootless=false",
