@@ -127,6 +127,8 @@ const GROUPS: &[Group] = &[
             "mounts_tmpfs::tmpcopyup_keeps_the_mode_and_owner_that_options_give",
             "rootless_mounts::a_mount_point_that_cannot_be_made_is_explained",
             "cve::cve_2026_88265_a_dev_null_that_is_a_link_gives_no_file_of_the_host_away",
+            "cve::cve_2023_25809_the_hosts_cgroups_cannot_be_written",
+            "cve::crun_1_31_submounts_of_a_read_only_host_sys_are_read_only",
             "cve::cve_2022_2989_groups_are_those_of_the_configuration_alone",
             "logs::journald_gets_entries_of_its_own_protocol",
             "logs::syslog_gets_lines_as_of_the_c_library",
@@ -191,8 +193,11 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "newuidmap, which has descriptors of its own, would be traced too",
-        tests: &["cve::cve_2024_21626_every_descriptor_is_opened_close_on_exec"],
+        reason: "newuidmap, which has descriptors and connections of its own, would be traced too",
+        tests: &[
+            "cve::cve_2024_21626_every_descriptor_is_opened_close_on_exec",
+            "cve::cve_2020_15257_no_socket_is_offered",
+        ],
     },
     Group {
         reason: "asks for --rootless=false",
