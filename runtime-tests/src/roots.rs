@@ -66,6 +66,9 @@ const GROUPS: &[Group] = &[
         tests: &[
             "process::scheduler_is_set",
             "scheduling::reset_on_fork_is_set",
+            "scheduling::a_real_time_policy_is_set_with_its_priority",
+            "scheduling::a_deadline_is_set",
+            "scheduling::a_deadline_with_a_hook_that_it_forbids_is_refused",
             "scheduling::every_policy_without_privileges_is_set",
             "scheduling::every_io_priority_class_is_set",
             "exec_confinement::scheduler_and_io_priority",
