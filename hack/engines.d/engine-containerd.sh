@@ -2,6 +2,13 @@
 private=$STATE/private
 run=(--runc-binary "$RUNTIME")
 cli=(ctr)
+[ "$DRIVER" = cgroupfs ] || cli=(ctr_by_systemd)
+# ctr has no name for the scope by itself.
+ctr_by_systemd() {
+	[ "$1" = run ] || { ctr "$@"; return; }
+	shift
+	ctr run --runc-systemd-cgroup --cgroup "system.slice:tested:${c:-x}-$BASHPID" "$@"
+}
 socket=/run/containerd/containerd.sock
 
 start_engine() {
@@ -24,6 +31,7 @@ start_engine() {
 	      runtime_type = "io.containerd.runc.v2"
 	      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
 	        BinaryName = "$RUNTIME"
+	        SystemdCgroup = $([ "$DRIVER" = systemd ] && echo true || echo false)
 	CONFIG
 	setsid containerd >"$LOGS/containerd" 2>&1 </dev/null 9>&- &
 	disown $!

@@ -1,6 +1,6 @@
 # How Podman is started here: there is no daemon.
 private=$STATE/private
-cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager cgroupfs --events-backend file
+cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager "$DRIVER" --events-backend file
 	--runtime "$RUNTIME")
 export CONTAINERS_CONF=/etc/containers/tested.conf
 
