@@ -11,6 +11,7 @@ one_check() {
 	for file in $(files_of "$ENGINE"); do . "$file"; done
 	# Programs leave files where they run: conmon its note of an OOM kill.
 	cd "$work"
+	! declare -F not_here >/dev/null || not_here "$CHECK"
 	"check_$CHECK"
 }
 parts=$PARTS
