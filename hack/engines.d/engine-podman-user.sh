@@ -40,5 +40,19 @@ start_engine() {
 # Checks of root's Podman that a user cannot have.
 not_here() {
 	case $1 in
+	devices | device_cgroup_rule | volume_propagation | *_idmapped_volume) skip "makes device nodes or mounts on the host" ;;
+	podman_user_namespace*) skip "maps ids that are not the user's" ;;
+	podman_mount_and_unmount_the_root) skip "needs root: podman_user_mounts_the_root" ;;
+	network_between_two) skip "slirp4netns leads to the host, not to other containers" ;;
+	podman_checkpoint* | checkpoint*) skip "Podman wants root for checkpoints" ;;
+	process_of_the_container_seen_from_outside) skip "another user may not look into /proc/PID" ;;
+	ipc_modes) [ -d /dev/mqueue ] || skip "Podman binds the host's /dev/mqueue, and there is none" ;;
+	esac
+	is_v2 && return
+	case $1 in
+	*pause* | commit_while_running) skip "Podman pauses a user's containers on cgroup v2 only" ;;
+	memory_* | out_of_memory_* | cpu_* | pids_limit | blkio_weight | cgroup_parent | container_sees_its_limits | update | update_of_* | stats)
+		skip "Podman gives a user's containers cgroups on v2 only"
+		;;
 	esac
 }

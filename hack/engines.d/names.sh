@@ -5,7 +5,7 @@
 files_of() {
 	case $1 in
 	docker | podman) echo "$parts"/cli-*.sh $([ "$DRIVER" != systemd ] || echo "$parts/systemd.sh") "$parts/$1.sh" ;;
-	podman-user) echo "$parts"/cli-*.sh "$parts/podman.sh" ;;
+	podman-user) echo "$parts"/cli-*.sh "$parts/podman-user.sh" "$parts/podman.sh" ;;
 	*) echo "$parts/$1.sh" ;;
 	esac
 }

@@ -21,6 +21,7 @@ tests!("restore":
     a_process_that_is_no_child_is_not_taken_for_the_init,
     a_restore_that_is_killed_is_removed_by_force,
     links_and_fifos_among_the_images_are_refused,
+    a_work_directory_may_be_a_link_and_have_an_engines_fifos,
     a_log_that_is_a_link_is_not_written_through,
     descriptors_that_are_no_list_of_three_are_refused,
     images_that_are_not_there_are_refused,
@@ -260,6 +261,51 @@ fn links_and_fifos_among_the_images_are_refused(ctx: &Ctx) -> Outcome {
     let link = fake.dir.join("link").display().to_string();
     let output = fake.restore_as_is(&b, &["--image-path", &link])?.run()?;
     output.refused()?;
+    c.status_is("running")
+}
+
+fn a_work_directory_may_be_a_link_and_have_an_engines_fifos(ctx: &Ctx) -> Outcome {
+    let b = restorable(ctx)?;
+    let c = sleeping(ctx)?.detach()?;
+    // containerd names a link, Podman the directory where conmon listens.
+    let (place, link) = (ctx.dir.join("place"), ctx.dir.join("work"));
+    std::fs::create_dir(&place)?;
+    symlink(&place, &link)?;
+    let fifo = |name: &str| {
+        let path = place.join(name).display().to_string();
+        ctx.host(&["mkfifo", &path]).run()?.ok()
+    };
+    fifo("ctl")?;
+    let work = ["--work-path", &*link.to_string_lossy()];
+    let fake = Fake::new(ctx, "")?;
+    fake.checkpoint(&c, &[&work[..], &["--leave-running"]].concat())?
+        .ok()?;
+    fake.restore(&b, &[&work[..], &["--detach"]].concat())?
+        .run()?
+        .ok()?;
+    for log in ["dump.log", "restore.log"] {
+        check!(
+            place.join(log).exists(),
+            "{log} is not in the work directory"
+        );
+    }
+    ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    // What criu would open by name, and links, are refused there too.
+    fifo("stats-dump")?;
+    let refused = |words: &str| -> Outcome {
+        let fake = Fake::new(ctx, "")?;
+        fake.checkpoint(&c, &work)?.refused()?.says(&[words])?;
+        fake.restore(&b, &work)?.run()?.refused()?.says(&[words])?;
+        check!(
+            !fake.dir.join("requests").exists(),
+            "criu was asked all the same"
+        );
+        Ok(())
+    };
+    refused("stats-dump: is a fifo")?;
+    std::fs::remove_file(place.join("stats-dump"))?;
+    symlink("/dev/null", place.join("stats-restore"))?;
+    refused("stats-restore: is a link")?;
     c.status_is("running")
 }
 
