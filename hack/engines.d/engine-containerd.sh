@@ -59,7 +59,7 @@ hierarchies_are_mounted() {
 
 clean_up() {
 	local id
-	for id in $(ctr tasks ls -q); do ctr tasks kill -s KILL -a "$id" || true; done
-	for id in $(ctr tasks ls -q); do ctr tasks rm -f "$id"; done
+	for id in $(ctr tasks ls -q); do timeout 20 ctr tasks kill -s KILL -a "$id" || true; done
+	for id in $(ctr tasks ls -q); do timeout 20 ctr tasks rm -f "$id" || true; done
 	for id in $(ctr containers ls -q); do ctr containers rm "$id"; done
 }

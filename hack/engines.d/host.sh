@@ -37,6 +37,7 @@ finish() {
 	[ -z "${child:-}" ] || kill -KILL "$child" 2>/dev/null || true
 	[ -z "${child:-}" ] || wait "$child" 2>/dev/null || true
 	cgroups_remove
+	[ "$DRIVER" = cgroupfs ] || { systemctl stop tested.service 2>/dev/null || true; leave_mounts; }
 	rm -rf "$state" || { sleep 1; rm -rf "$state"; }
 }
 
@@ -66,14 +67,19 @@ in_namespaces() {
 
 # The same with systemd, on a machine that is there for nothing else: in the first namespaces, where systemd is.
 in_a_service() {
-	local status=0 place
+	local status=0
 	systemd-run --quiet --pipe --wait --collect --unit tested.service -p KillSignal=KILL -p OOMPolicy=continue -p TasksMax=infinity \
 		-p LimitNOFILE=1048576 -E PARTS -E STATE -E ENGINE -E RUNTIME_NAME -E RUNTIME -E PLACE -E SLOW -E DRIVER \
 		bash "$PARTS/inside" "$@" </dev/null || status=$?
-	awk -v under="$state/private/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | tac |
-		while read -r place; do umount -l "$place"; done
+	leave_mounts
 	rm -rf "$state/private"
 	return $status
+}
+
+leave_mounts() {
+	local place
+	awk -v under="$state/private/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | tac |
+		while read -r place; do umount -l "$place"; done
 }
 
 . "$parts/install.sh"

@@ -47,7 +47,7 @@ check_user_without_network() { is "$(d run --rm --network none "$IMAGE" ls /sys/
 
 check_user_has_no_rights_of_the_host() {
 	d run --rm --privileged "$IMAGE" chroot /proc/1/root true || true
-	d run --rm --cap-add SYS_TIME "$IMAGE" date -s 2000-01-01 && return 1
+	has "$(d run --rm --cap-add SYS_TIME "$IMAGE" date -s 2000-01-01 2>&1 || true)" 'ot permitted'
 	d run --rm --cap-add MKNOD "$IMAGE" mknod /tmp/x c 1 1 && return 1
 	d run --rm -v /etc/shadow:/s "$IMAGE" cat /s && return 1
 	[ $? != 0 ]

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
-use super::criu::{self, Criu, Start};
+use super::criu::{self, Begun, Criu, Start};
 use super::dump::Failed;
 use super::images::Images;
 use super::mounts::{self, External};
@@ -162,7 +162,7 @@ impl Attempt<'_> {
             .transpose()?;
         self.state.template = self.template()?;
         self.logs.fresh_log(LOG)?;
-        let cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
+        let mut cgroup = cgroupfs.create(cgroup_plan, self.state.cgroup.clone())?;
         self.cgroup_made = true;
         self.state.cgroup = cgroup.record().clone();
         self.entry.write_state(&self.state)?;
@@ -177,16 +177,23 @@ impl Attempt<'_> {
             base,
         };
         let joined = self.joined()?;
-        let criu = Criu::start(
+        let by_systemd = cgroup.waits_for_unit();
+        let begun = Criu::begin(
             program,
             &Start {
                 keep: joined.iter().map(|(_, fd)| fd.as_fd()).collect(),
                 callers_streams: true,
                 cgroup: Some(&cgroup),
+                waits: by_systemd,
                 namespaces: NEWNS,
                 first: Some(&|| staging.build()),
             },
         )?;
+        if by_systemd && let Err(error) = self.start_scope(&mut cgroup, cgroup_plan, &begun) {
+            begun.end();
+            return Err(error);
+        }
+        let criu = begun.become_criu()?;
         let result = self.direct(&criu, (&cgroup, cgroup_plan), &staging, &joined);
         if let Err(failed) = result {
             let error = match failed {
@@ -209,6 +216,21 @@ impl Attempt<'_> {
             )));
         }
         self.finish()
+    }
+
+    /// Has systemd make the scope around the process that will be criu.
+    fn start_scope(
+        &mut self,
+        cgroup: &mut Cgroup,
+        plan: &CgroupPlan,
+        begun: &Begun,
+    ) -> Result<(), CheckpointError> {
+        let started = cgroup.start_scope(plan, begun.pid(), false);
+        // Where systemd has put it; or without the unit, which is then not this container's.
+        self.state.cgroup = cgroup.record().clone();
+        started?;
+        self.entry.write_state(&self.state)?;
+        begun.go_on()
     }
 
     /// Tells criu what to restore, and goes with it through the stages.

@@ -65,12 +65,27 @@ pub fn make(
             Ok(Made::Instead(Instead::BoundCgroup))
         }
         // Busy: the very same view is mounted there already, with /sys.
-        (Err(Errno::PERM | Errno::BUSY), _) => {
+        (Err(Errno::PERM | Errno::BUSY), CgroupMounts::Unified { .. }) => {
             hide(target)?;
+            Ok(Made::Instead(Instead::HiddenCgroup))
+        }
+        (Err(Errno::PERM | Errno::BUSY), _) => {
+            hidden_v1(target)?;
             Ok(Made::Instead(Instead::HiddenCgroup))
         }
         (made, _) => made,
     }
+}
+
+/// Nothing but the mount point of what Podman binds there itself, for systemd in a container.
+fn hidden_v1(target: BorrowedFd<'_>) -> Result<()> {
+    let mode = std::iter::once((c"mode", Some(c"755")));
+    let tmpfs = ShortLived::from(new_mount(c"tmpfs", mode, 0)?);
+    rustix::fs::mkdirat(&tmpfs, c"systemd", Mode::from_raw_mode(0o755))?;
+    // In a tree that is attached later it has to be before, without mount_setattr after.
+    let early = set_attr(&tmpfs, false, &READ_ONLY);
+    attach(&tmpfs, target)?;
+    early.or_else(|_| set_attr(&tmpfs, false, &READ_ONLY))
 }
 
 /// A tmpfs with a directory for each hierarchy.
