@@ -17,7 +17,7 @@ use super::mounts::{self, External};
 use super::staging::Staging;
 use super::{CheckpointError, Options, system};
 use crate::cgroup::{Cgroup, Cgroupfs, Record};
-use crate::config::{self, ConfigError, Spec};
+use crate::config::{self, Spec};
 use crate::container::template::Filter;
 use crate::container::{Entry, State, Store, StoreError};
 use crate::launch::{self, LaunchError, Launched, Running, hooks};
@@ -79,15 +79,8 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
     let work = work.map(Images::work).transpose()?;
     let streams = images.read_descriptors()?;
 
-    let cgroupfs = Cgroupfs::open()?;
-    let absent = config::spec::Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let mut cgroup_plan = plan::cgroup::plan(request.launch.manager, linux, id, cgroupfs.host())
-        .map_err(|e| ConfigError::new(e.pointer, e.message))?;
-    cgroup_plan.owner = plan::cgroup::owner(&spec, cgroupfs.host());
-    for warning in &cgroup_plan.warnings {
-        log::warn!("{warning}");
-    }
+    let mut cgroupfs = Cgroupfs::open()?;
+    let cgroup_plan = launch::plan_cgroup(&request.launch, &spec, &mut cgroupfs)?;
     let record = cgroupfs.intend(&cgroup_plan)?;
     let cgroup_mounts = launch::cgroup_mounts(&plan, &cgroup_plan, cgroupfs.host());
     let externals = mounts::externals(&plan, &cgroup_mounts);

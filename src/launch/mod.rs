@@ -54,7 +54,7 @@ mod tty;
 pub use idmaps::make as user_namespace;
 pub use parent::launch;
 pub(crate) use parent::{cgroup_mounts, check_terminal, first_state, hide_callers_descriptors};
-pub(crate) use parent::{open_bundle, seccomp_error, seccomp_section, template};
+pub(crate) use parent::{open_bundle, plan_cgroup, seccomp_error, seccomp_section, template};
 pub(crate) use pid_file::write as write_pid_file;
 pub use rootless::of_users_systemd;
 pub(crate) use send::{channel as seqpacket_pair, connect};

@@ -89,25 +89,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
         Ok(cgroupfs) => cgroupfs,
         Err(error) => rootless::no_cgroupfs(request, error)?,
     };
-    if let Manager::Systemd { user } = request.manager {
-        cgroupfs.connect_systemd(user)?;
-    }
-    let mut cgroup_plan =
-        plan::cgroup::plan(request.manager, linux, request.id.as_str(), cgroupfs.host())
-            .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
-    cgroup_plan.owner = plan::cgroup::owner(&spec, cgroupfs.host());
-    if let Some(unit) = &mut cgroup_plan.unit {
-        let all = spec
-            .annotations
-            .iter()
-            .map(|(k, v)| (k.as_ref(), v.as_ref()));
-        let properties = plan::cgroup::systemd::annotations(all)
-            .map_err(|e| LaunchError::Config(config::ConfigError::new(e.pointer, e.message)))?;
-        unit.properties.extend(properties);
-    }
-    for warning in &cgroup_plan.warnings {
-        log::warn!("{warning}");
-    }
+    let cgroup_plan = plan_cgroup(request, &spec, &mut cgroupfs)?;
     if cgroup_plan.directories.is_empty() {
         rootless::warn_of_strays(spec.linux.as_ref());
     }
@@ -377,6 +359,39 @@ pub(crate) fn first_state(
         poststop: hook_records(&spec.hooks.poststop),
         template: String::new(),
     }
+}
+
+/// The plan of the container's cgroup. Connects to the systemd that is to make it, if one is.
+///
+/// # Errors
+/// systemd cannot be reached; what config.json says of the cgroup is wrong.
+pub fn plan_cgroup(
+    request: &Request,
+    spec: &Spec<'_>,
+    cgroupfs: &mut Cgroupfs,
+) -> Result<CgroupPlan, LaunchError> {
+    let config = |e: plan::cgroup::ResourceError| {
+        LaunchError::Config(config::ConfigError::new(e.pointer, e.message))
+    };
+    if let Manager::Systemd { user } = request.manager {
+        cgroupfs.connect_systemd(user)?;
+    }
+    let absent = config::spec::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&absent);
+    let id = request.id.as_str();
+    let mut plan =
+        plan::cgroup::plan(request.manager, linux, id, cgroupfs.host()).map_err(config)?;
+    plan.owner = plan::cgroup::owner(spec, cgroupfs.host());
+    if let Some(unit) = &mut plan.unit {
+        let all = spec.annotations.iter();
+        let all = all.map(|(k, v)| (k.as_ref(), v.as_ref()));
+        let properties = plan::cgroup::systemd::annotations(all).map_err(config)?;
+        unit.properties.extend(properties);
+    }
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    Ok(plan)
 }
 
 /// What `exec` will need, as text. With the filter: whether setgroups(2) is denied.
