@@ -169,7 +169,8 @@ impl Attempt<'_> {
             externals: self.externals,
             base,
         };
-        let joined = self.joined()?;
+        let mut joined = self.joined()?;
+        joined.extend(self.replaced()?);
         let by_systemd = cgroup.waits_for_unit();
         let begun = Criu::begin(
             program,

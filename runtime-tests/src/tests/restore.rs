@@ -4,12 +4,13 @@ use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
 use crate::fake_criu::{Fake, restorable, sleeping};
-use crate::outcome::{Outcome, fail};
+use crate::outcome::{Because, Outcome, fail};
 use crate::{check, check_eq, procs, tests};
 use std::os::unix::fs::symlink;
 
 tests!("restore":
     each_flag_of_restore_reaches_criu,
+    a_pipe_does_not_take_the_place_of_a_file,
     a_restored_container_runs_and_can_be_deleted,
     a_foreground_restore_waits_and_deletes,
     it_is_creating_until_criu_is_done,
@@ -78,6 +79,27 @@ fn each_flag_of_restore_reaches_criu(ctx: &Ctx) -> Outcome {
         let asked = fake.asked()?;
         let given = asked.iter().filter(|line| line.starts_with("27=")).count();
         check_eq!(given, 1, "streams that are given");
+        ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    }
+    Ok(())
+}
+
+fn a_pipe_does_not_take_the_place_of_a_file(ctx: &Ctx) -> Outcome {
+    // As containerd, whose containers have its /dev/null, restores them with fifos.
+    let b = restorable(ctx)?;
+    for (line, own) in [("true | \"$@\"", false), ("\"$@\" </dev/null", true)] {
+        let fake = Fake::new(ctx, "")?;
+        fake.some_images(r#"["file[1a:2]","/x","/x"]"#)?;
+        let restore = fake.restore_as_is(&b, &["--detach"])?;
+        restore.within(&["sh", "-c", line, "sh"]).run()?.ok()?;
+        let asked = fake.asked()?;
+        let given = asked.iter().find(|line| line.contains("file[1a:2]"));
+        let given = given.because("what takes the stream's place")?;
+        check_eq!(
+            given.ends_with("\\x10\\x00"),
+            own,
+            "the caller's own: {given}"
+        );
         ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
     }
     Ok(())
