@@ -70,7 +70,7 @@ pub fn make(
             Ok(Made::Instead(Instead::HiddenCgroup))
         }
         (Err(Errno::PERM | Errno::BUSY), _) => {
-            hidden_v1(target)?;
+            hidden_v1(target, flags)?;
             Ok(Made::Instead(Instead::HiddenCgroup))
         }
         (made, _) => made,
@@ -78,9 +78,10 @@ pub fn make(
 }
 
 /// Nothing but the mount point of what Podman binds there itself, for systemd in a container.
-fn hidden_v1(target: BorrowedFd<'_>) -> Result<()> {
+fn hidden_v1(target: BorrowedFd<'_>, flags: u64) -> Result<()> {
     let mode = std::iter::once((c"mode", Some(c"755")));
-    let tmpfs = ShortLived::from(new_mount(c"tmpfs", mode, 0)?);
+    let attr = attr_of_flags(flags & !libc::MS_RDONLY);
+    let tmpfs = ShortLived::from(new_mount(c"tmpfs", mode, attr)?);
     rustix::fs::mkdirat(&tmpfs, c"systemd", Mode::from_raw_mode(0o755))?;
     // In a tree that is attached later it has to be before, without mount_setattr after.
     let early = set_attr(&tmpfs, false, &READ_ONLY);
