@@ -17,7 +17,7 @@ const CLEANING: Duration = Duration::from_secs(5);
 pub fn limit(kind: Kind, usual: Duration) -> Duration {
     match kind {
         Kind::Plain | Kind::Serial => usual,
-        Kind::Long => usual * 5,
+        Kind::Long | Kind::LongSerial => usual * 5,
     }
 }
 

@@ -54,6 +54,7 @@ const GROUPS: &[Group] = &[
             "namespaces_joined::mappings_of_a_joined_user_namespace_have_to_be_its_own",
             "namespaces_joined::time_offsets_are_set_in_a_joined_user_namespace",
             "exec_namespaces::a_joined_user_namespace",
+            "old_kernel::on_a_kernel_like_5_10_mounts_are_added_and_removed",
             "bad_config::user_namespaces_without_mappings",
             "process::user_and_groups_are_set",
             "nested::",
@@ -81,6 +82,7 @@ const GROUPS: &[Group] = &[
             "mounts_remount::a_remount_in_a_user_namespace_keeps_the_flags_of_the_source",
             "mounts_remount::a_bind_in_a_user_namespace_of_a_source_with_flags_keeps_them",
             "old_kernel::on_a_kernel_like_5_10_every_flag_of_a_bind_is_set",
+            "mounts::a_bind_does_without_the_options_of_a_tmpfs",
             "mounts::rbind_brings_submounts_and_bind_does_not",
             "mounts_propagation::an_overlay_with_long_options_takes_a_propagation_word",
         ],
@@ -97,6 +99,14 @@ const GROUPS: &[Group] = &[
             "mount_tree::no_new_file_system_is_mounted_by_mount",
             "mounts_many::thousands_of_nested_and_stacked_mounts_work",
             "hooks::each_kind_runs_in_its_namespaces",
+        ],
+    },
+    Group {
+        reason: "the host's mount namespace, or another's, is not the user's to mount in",
+        tests: &[
+            "namespaces_joined::a_tree_of_its_own_is_made_apart_from_the_hosts_mount_namespace",
+            "namespaces_joined::no_way_up_leads_out_of_a_tree_made_apart",
+            "namespaces_joined::a_tree_made_apart_has_a_terminal",
         ],
     },
     Group {
@@ -118,11 +128,16 @@ const GROUPS: &[Group] = &[
             "mounts_tmpfs::tmpcopyup_keeps_the_mode_and_owner_that_options_give",
             "rootless_mounts::a_mount_point_that_cannot_be_made_is_explained",
             "cve::cve_2026_88265_a_dev_null_that_is_a_link_gives_no_file_of_the_host_away",
+            "cve::cve_2023_25809_the_hosts_cgroups_cannot_be_written",
+            "cve::crun_1_31_submounts_of_a_read_only_host_sys_are_read_only",
             "cve::cve_2022_2989_groups_are_those_of_the_configuration_alone",
             "logs::journald_gets_entries_of_its_own_protocol",
             "logs::syslog_gets_lines_as_of_the_c_library",
             "rdt::",
             "removing::",
+            "cgroup_v2_tree::a_frozen_cgroup_is_refused_on_v2",
+            "old_kernel::on_a_kernel_like_5_10_files_are_bound_read_only",
+            "exec::a_cgroup_beneath_on_cgroup_v2_is_joined",
             "exec_failures::a_program_that_may_not_be_run",
             "output::spec_does_not_overwrite",
             "output::spec_rootless_has_a_user_namespace",
@@ -163,8 +178,28 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        reason: "a user's systemd is not asked for cgroups beneath the container's",
-        tests: &["exec::a_cgroup_beneath_on_cgroup_v2_is_joined"],
+        reason: "breaks what makes a configuration a user's",
+        tests: &[
+            "bad_config::values_of_the_wrong_type",
+            "bad_config::namespaces_that_do_not_fit",
+            "bad_config::devices_that_do_not_fit",
+            "cgroup_layouts::a_host_without_hierarchies_says_what_is_missing",
+        ],
+    },
+    Group {
+        reason: "the cgroups of a user's containers are his before",
+        tests: &[
+            "cgroup_v2_tree::a_writable_cgroup_is_handed_over_to_the_containers_root",
+            "cgroup_v2_tree::a_writable_cgroup_is_handed_over_to_the_processs_user",
+            "cgroup_v2_tree::no_other_cgroup_is_handed_over",
+        ],
+    },
+    Group {
+        reason: "newuidmap, which has descriptors and connections of its own, would be traced too",
+        tests: &[
+            "cve::cve_2024_21626_every_descriptor_is_opened_close_on_exec",
+            "cve::cve_2020_15257_no_socket_is_offered",
+        ],
     },
     Group {
         reason: "asks for --rootless=false",

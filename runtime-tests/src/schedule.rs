@@ -3,7 +3,7 @@
 use crate::isolate::limit;
 use crate::options::Options;
 use crate::outcome::{Because, Outcome};
-use crate::suite::{Kind, Test, select};
+use crate::suite::{Test, select};
 use crate::{cgroups, leaks, procs, rootfs, user};
 use rustix::process::Pid;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub fn run_all(options: &Options) -> Outcome<bool> {
     let numbered: Vec<(usize, &Test)> = tests.into_iter().enumerate().collect();
     let (alone, beside): (Vec<_>, Vec<_>) = numbered
         .into_iter()
-        .partition(|(_, test)| test.kind == Kind::Serial);
+        .partition(|(_, test)| test.kind.is_alone());
     let done = Mutex::new(Vec::new());
     batch(options, &run_dir, beside, options.jobs, &done);
     batch(options, &run_dir, alone, 1, &done);

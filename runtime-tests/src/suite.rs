@@ -22,6 +22,15 @@ pub enum Kind {
     Serial,
     /// Beside others, with five times the usual limit, because it repeats much.
     Long,
+    /// Alone, with five times the usual limit.
+    LongSerial,
+}
+
+impl Kind {
+    /// Whether no other test may run at the same time.
+    pub fn is_alone(self) -> bool {
+        matches!(self, Kind::Serial | Kind::LongSerial)
+    }
 }
 
 /// Declares the tests of one topic file: `tests!("topic": name, name as Serial, ...)`.

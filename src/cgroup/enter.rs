@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::{Cgroup, CgroupError, Record, file};
 use crate::plan::cgroup::Version;
@@ -34,12 +35,7 @@ impl Record {
             } else {
                 Version::V1
             };
-            let mut path = cgroup.directories[index].clone();
-            for beneath in beneath {
-                if beneath.concerns(&directory.hierarchy) {
-                    path = format!("{path}/{}", beneath.path);
-                }
-            }
+            let path = cgroup.directories[index].clone() + &path_of(beneath, &directory.hierarchy);
             cgroup.open(index, &path, version)?;
         }
         Ok(cgroup)
@@ -51,37 +47,70 @@ impl Record {
     /// # Errors
     /// The process has ended or left the container's cgroup, or there is no cgroup v2.
     pub fn open_where(&self, pid: i32) -> Result<OwnedFd, CgroupError> {
+        let beneath = self.place_beneath(pid)?;
+        let path = match self.on_v2() {
+            Some(v2) => self.absolute(v2) + &beneath,
+            None => beneath,
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty())
+            .map_err(|errno| CgroupError::kernel("open", path, errno))
+    }
+
+    /// Has systemd put a process where [`Record::open_beneath`] leads to; without a place
+    /// beneath it into the container's cgroup or, where that takes none, to the process `first`.
+    ///
+    /// # Errors
+    /// systemd cannot be reached, or refuses it.
+    pub fn attach_by_systemd(
+        &self,
+        beneath: &[Beneath],
+        first: i32,
+        pid: Pid,
+    ) -> Result<(), CgroupError> {
+        let place = path_of(beneath, "");
+        let refused = match self.ask_to_attach(&place, pid) {
+            Err(refused) if beneath.is_empty() => refused,
+            result => return result,
+        };
+        match self.place_beneath(first) {
+            Ok(place) if !place.is_empty() => self.ask_to_attach(&place, pid),
+            _ => Err(refused),
+        }
+    }
+
+    /// Where beneath the container's cgroup v2 one of its processes is: empty, or with a slash at
+    /// its beginning.
+    fn place_beneath(&self, pid: i32) -> Result<String, CgroupError> {
         let list = format!("/proc/{pid}/cgroup");
         let text = file::read_all(CWD, &list)
             .map_err(|errno| CgroupError::kernel("read", list.clone(), errno))?;
-        let v2 = self.on_v2();
         let path = text.lines().find_map(|line| line.strip_prefix("0::"));
-        let (Some(v2), Some(path)) = (v2, path) else {
+        let (Some(_), Some(path)) = (self.on_v2(), path) else {
             return Err(CgroupError::kernel(
                 "find the cgroup in",
                 list,
                 Errno::NOENT,
             ));
         };
-        if !self.holds(path) {
-            return Err(CgroupError::state(
+        let beneath = path.strip_prefix(&self.path());
+        match beneath.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            Some(beneath) => Ok(beneath.to_owned()),
+            None => Err(CgroupError::state(
                 "join the container's processes in",
                 path,
                 format!("it is not beneath the container's cgroup {}", self.path()),
             )
-            .hint("the container has moved its first process out of its limits"));
+            .hint("the container has moved its first process out of its limits")),
         }
-        let path = format!("{}/{}{path}", self.root, v2.hierarchy);
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty())
-            .map_err(|errno| CgroupError::kernel("open", path, errno))
     }
+}
 
-    /// Whether a cgroup, by its path from the hierarchy's root, is the container's or beneath it.
-    fn holds(&self, path: &str) -> bool {
-        let beneath = path.strip_prefix(&self.path());
-        beneath.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
+/// The path from the container's cgroup in a hierarchy, in that of cgroup v2 if it has no name:
+/// empty, or with a slash at its beginning.
+fn path_of(beneath: &[Beneath], hierarchy: &str) -> String {
+    let concerned = beneath.iter().filter(|one| one.concerns(hierarchy));
+    concerned.map(|one| format!("/{}", one.path)).collect()
 }
 
 /// A cgroup beneath a container's own, for `exec --cgroup`.

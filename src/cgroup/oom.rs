@@ -6,6 +6,7 @@ use rustix::event::EventfdFlags;
 use rustix::fs::{CWD, Mode, OFlags, inotify};
 use rustix::io::Errno;
 
+use super::record::parent;
 use super::{CgroupError, Record, file};
 
 /// A watch on a container's memory; its descriptor can be read when there is news.
@@ -26,6 +27,8 @@ pub enum OomWatch {
         path: String,
         /// How many processes had been killed at the last look.
         killed: u64,
+        /// The same file of the cgroup above, whose count holds these kills too, if it has one.
+        above: Option<(String, u64)>,
     },
 }
 
@@ -74,11 +77,13 @@ fn watch_v2(directory: &str) -> Result<OomWatch, (String, Errno)> {
         // After the watch, so that no kill falls between the two.
         Ok((changes, killed(&path)?))
     });
+    let above = format!("{}/memory.events", parent(directory));
     match made {
-        Ok((changes, killed)) => Ok(OomWatch::V2 {
+        Ok((changes, count)) => Ok(OomWatch::V2 {
             changes,
             path,
-            killed,
+            killed: count,
+            above: killed(&above).ok().map(|count| (above, count)),
         }),
         Err(errno) => Err((path, errno)),
     }
@@ -115,15 +120,37 @@ impl OomWatch {
                 changes,
                 path,
                 killed: before,
+                above,
             } => {
-                let mut buffer = [0; 4096];
-                while rustix::io::read(&*changes, &mut buffer).is_ok_and(|length| length > 0) {}
-                // One that is gone says no more.
-                let now = killed(path).unwrap_or(*before);
-                std::mem::replace(before, now) < now
+                let changed = drain(changes);
+                let grown_above = above.as_mut().is_some_and(|(path, before)| {
+                    let now = killed(path).unwrap_or(*before);
+                    std::mem::replace(before, now) < now
+                });
+                match killed(path) {
+                    Ok(now) => std::mem::replace(before, now) < now,
+                    // systemd removes a scope with its last process, which may be the one that
+                    // was killed: something was counted here, and above it is known what.
+                    Err(_) => changed && grown_above,
+                }
             }
         }
     }
+}
+
+/// Takes all events that are there; whether the file was changed, and not just removed.
+fn drain(changes: &OwnedFd) -> bool {
+    // Those of a watched file have no name behind them (inotify(7)).
+    const EVENT: usize = std::mem::size_of::<libc::inotify_event>();
+    let mut changed = false;
+    let mut buffer = [0; 256 * EVENT];
+    while let Ok(length @ 1..) = rustix::io::read(changes, &mut buffer) {
+        changed |= buffer[..length].chunks_exact(EVENT).any(|event| {
+            let mask = event.get(4..8).and_then(|mask| mask.try_into().ok());
+            mask.is_some_and(|mask| u32::from_ne_bytes(mask) & libc::IN_MODIFY != 0)
+        });
+    }
+    changed
 }
 
 impl AsFd for OomWatch {

@@ -211,12 +211,17 @@ impl Systemd {
         }
     }
 
-    /// Moves a process into the unit's cgroup. A user may not write it there from another one of
+    /// Moves a process into the unit's cgroup, or one beneath it (`/NAME…`). A user may not write it there from another one of
     /// his that has a system's cgroup above; systemd may.
     ///
     /// # Errors
     /// As [`Systemd::start`].
-    pub(super) fn attach(&mut self, name: &str, pid: u32) -> Result<(), CgroupError> {
+    pub(super) fn attach(
+        &mut self,
+        name: &str,
+        beneath: &str,
+        pid: u32,
+    ) -> Result<(), CgroupError> {
         let call = Call {
             member: "AttachProcessesToUnit",
             signature: "ssau",
@@ -224,8 +229,7 @@ impl Systemd {
         };
         let mut body = Writer::default();
         body.text(name);
-        // Not beneath it.
-        body.text("");
+        body.text(beneath);
         body.numbers(&[pid]);
         self.call(call, &body, deadline())
             .map_err(|failure| refused("put the process into", name, &failure, &[]))

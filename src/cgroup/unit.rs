@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -179,14 +178,14 @@ impl Record {
         }
     }
 
-    /// Has systemd put a process into the cgroup, where it made it.
+    /// Has systemd put a process into the cgroup, where it made it, or beneath it.
     ///
     /// # Errors
     /// systemd cannot be reached, or refuses it.
-    pub fn attach_by_systemd(&self, pid: Pid) -> Result<(), CgroupError> {
+    pub(super) fn ask_to_attach(&self, beneath: &str, pid: Pid) -> Result<(), CgroupError> {
         let pid = pid.as_raw_nonzero().get().cast_unsigned();
         match &self.unit {
-            Some(unit) => Systemd::connect(unit.user)?.attach(&unit.name, pid),
+            Some(unit) => Systemd::connect(unit.user)?.attach(&unit.name, beneath, pid),
             None => Ok(()),
         }
     }
@@ -195,9 +194,9 @@ impl Record {
 impl Unit {
     /// Stops it, so that systemd forgets it. By now it has no cgroup any more; a systemd that
     /// cannot be reached forgets it by itself.
-    pub(super) fn remove(&self, deadline: Instant) -> Result<(), CgroupError> {
+    pub(super) fn remove(&self) -> Result<(), CgroupError> {
         match Systemd::connect(self.user) {
-            Ok(mut systemd) => systemd.stop(&self.name, deadline),
+            Ok(mut systemd) => systemd.stop(&self.name, systemd::deadline()),
             Err(error) => {
                 log::warn!("unit {}: {error}", self.name);
                 Ok(())

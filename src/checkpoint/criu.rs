@@ -38,8 +38,6 @@ pub struct Start<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Namespaces of its own (`CLONE_NEW*`).
     pub namespaces: u64,
-    /// It waits for [`Begun::go_on`] before it does anything: systemd makes the cgroup around it.
-    pub waits: bool,
     /// What the new process does first, and why it could not.
     pub first: Option<&'a dyn Fn() -> Result<(), String>>,
 }
@@ -51,13 +49,6 @@ pub struct Criu {
     pidfd: OwnedFd,
     socket: OwnedFd,
     output: OwnedFd,
-}
-
-/// One that may not be criu yet.
-pub struct Begun {
-    criu: Criu,
-    /// Closed by its execve, or with a reason.
-    news: OwnedFd,
 }
 
 /// The path of criu.
@@ -139,56 +130,12 @@ fn ask(program: &CStr, request: &Message, kind: Kind) -> Result<Answer, Checkpoi
     result
 }
 
-impl Begun {
-    /// Its process.
-    pub fn pid(&self) -> Pid {
-        self.criu.pid
-    }
-
-    /// Lets it go on, if it waits.
-    ///
-    /// # Errors
-    /// As [`Criu::send`].
-    pub fn go_on(&self) -> Result<(), CheckpointError> {
-        // That it comes is what counts.
-        self.criu.send(Message::default().flag(1, true))
-    }
-
-    /// Ends it.
-    pub fn end(self) {
-        self.criu.end();
-    }
-
-    /// Waits until it is criu.
-    ///
-    /// # Errors
-    /// What the new process did first failed, or criu cannot be executed.
-    pub fn become_criu(self) -> Result<Criu, CheckpointError> {
-        use std::io::Read as _;
-        let mut why = String::new();
-        let read = std::fs::File::from(self.news).read_to_string(&mut why);
-        if read.is_err() || !why.is_empty() {
-            self.criu.end();
-            return Err(CheckpointError::Criu(why));
-        }
-        Ok(self.criu)
-    }
-}
-
 impl Criu {
     /// Starts criu.
     ///
     /// # Errors
     /// What the new process did first failed, or criu cannot be executed.
     pub fn start(program: &CStr, start: &Start<'_>) -> Result<Criu, CheckpointError> {
-        Criu::begin(program, start)?.become_criu()
-    }
-
-    /// Makes the process.
-    ///
-    /// # Errors
-    /// The system calls for it.
-    pub fn begin(program: &CStr, start: &Start<'_>) -> Result<Begun, CheckpointError> {
         let (ours, theirs) = seqpacket_pair()?;
         let output = rustix::fs::memfd_create(c"criu", MemfdFlags::CLOEXEC)
             .map_err(system("make a memfd", ""))?;
@@ -217,7 +164,15 @@ impl Criu {
                     socket: ours,
                     output,
                 };
-                Ok(Begun { criu, news })
+                // Closed by its execve, or with a reason.
+                let mut why = String::new();
+                use std::io::Read as _;
+                let read = std::fs::File::from(news).read_to_string(&mut why);
+                if read.is_err() || !why.is_empty() {
+                    criu.end();
+                    return Err(CheckpointError::Criu(why));
+                }
+                Ok(criu)
             }
             Err(errno) => match start.cgroup.and_then(|cgroup| cgroup.clone_error(errno)) {
                 Some(error) => Err(error.into()),
@@ -368,30 +323,12 @@ impl Child<'_> {
         }
     }
 
-    /// For the runtime's word, or its end.
-    fn wait(&self) -> Result<(), Errno> {
-        loop {
-            match rustix::net::recv(self.socket, &mut [0u8; 1][..], RecvFlags::empty()) {
-                Err(Errno::INTR) => {}
-                Ok((1, _)) => return Ok(()),
-                Ok(_) => return Err(Errno::PIPE),
-                Err(errno) => return Err(errno),
-            }
-        }
-    }
-
     fn prepare(&self) -> Result<(), String> {
         let says = |what: &'static str| {
             move |errno: Errno| format!("cannot {what}: {}", errno_text(errno.raw_os_error()))
         };
         // `restore` blocks signals to take them from a descriptor.
         unblock_signals();
-        if self.start.waits {
-            if let Some(cgroup) = self.start.cgroup {
-                cgroup.leave_systemd();
-            }
-            self.wait().map_err(says("wait for the cgroup"))?;
-        }
         if let Some(cgroup) = self.start.cgroup {
             let joined = cgroup.join();
             joined.map_err(|(index, errno)| cgroup.join_error(index, errno).to_string())?;

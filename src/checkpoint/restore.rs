@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 
-use super::criu::{self, Begun, Criu, Start};
+use super::criu::{self, Criu, Start};
 use super::dump::Failed;
 use super::images::Images;
 use super::mounts::{self, External};
@@ -79,8 +79,7 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
     let work = work.map(Images::work).transpose()?;
     let streams = images.read_descriptors()?;
 
-    let mut cgroupfs = Cgroupfs::open()?;
-    let cgroup_plan = launch::plan_cgroup(&request.launch, &spec, &mut cgroupfs)?;
+    let (cgroupfs, cgroup_plan) = launch::plan_cgroup(&request.launch, &spec)?;
     let record = cgroupfs.intend(&cgroup_plan)?;
     let cgroup_mounts = launch::cgroup_mounts(&plan, &cgroup_plan, cgroupfs.host());
     let externals = mounts::externals(&plan, &cgroup_mounts);
@@ -171,24 +170,20 @@ impl Attempt<'_> {
         };
         let mut joined = self.joined()?;
         joined.extend(self.replaced()?);
-        let by_systemd = cgroup.waits_for_unit();
-        let begun = Criu::begin(
+        let criu = Criu::start(
             program,
             &Start {
                 keep: joined.iter().map(|(_, fd)| fd.as_fd()).collect(),
                 callers_streams: true,
                 cgroup: Some(&cgroup),
-                waits: by_systemd,
                 namespaces: NEWNS,
                 first: Some(&|| staging.build()),
             },
         )?;
-        if by_systemd && let Err(error) = self.start_scope(&mut cgroup, cgroup_plan, &begun) {
-            begun.end();
-            return Err(error);
-        }
-        let criu = begun.become_criu()?;
-        let result = self.direct(&criu, (&cgroup, cgroup_plan), &staging, &joined);
+        let result = match self.start_scope(&mut cgroup, cgroup_plan, criu.pid) {
+            Ok(()) => self.direct(&criu, (&cgroup, cgroup_plan), &staging, &joined),
+            Err(error) => Err(Failed::Broken(error)),
+        };
         if let Err(failed) = result {
             let error = match failed {
                 Failed::Broken(error) => error,
@@ -212,19 +207,21 @@ impl Attempt<'_> {
         self.finish()
     }
 
-    /// Has systemd make the scope around the process that will be criu.
+    /// Has systemd make the scope around criu, which waits for its orders.
     fn start_scope(
         &mut self,
         cgroup: &mut Cgroup,
         plan: &CgroupPlan,
-        begun: &Begun,
+        criu: Pid,
     ) -> Result<(), CheckpointError> {
-        let started = cgroup.start_scope(plan, begun.pid(), false);
+        if !cgroup.waits_for_unit() {
+            return Ok(());
+        }
+        let started = cgroup.start_scope(plan, criu, false);
         // Where systemd has put it; or without the unit, which is then not this container's.
         self.state.cgroup = cgroup.record().clone();
-        started?;
         self.entry.write_state(&self.state)?;
-        begun.go_on()
+        Ok(started?)
     }
 
     /// Tells criu what to restore, and goes with it through the stages.

@@ -112,8 +112,35 @@ impl Attempt<'_> {
 
         let memfd = ShortLived::from(stub_data::memfd().doing("make a memfd", "")?);
         let channel = self.clone_init((&mut cgroup, cgroup_plan), cgroup_mounts, &memfd, fifo)?;
+        let console = self
+            .set_up(&channel, (&cgroup, cgroup_plan), &memfd, console_socket)
+            .map_err(|error| self.first_cause(error, &channel, &cgroup))?;
+        if let Some(socket) = pidfd_socket {
+            let (_, pidfd) = self.child()?;
+            send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
+        }
+        if self.runs_at_once() {
+            self.entry.complete()?;
+        } else {
+            rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
+                .doing("rename the exec fifo of", &self.request.id)?;
+        }
+        self.entry.release_devices(&self.state);
+        if !self.runs_at_once() {
+            // The runtime ends now.
+            drop(ShortLived::from(channel));
+        }
+        Ok(console)
+    }
 
-        // While the init mounts: limits, the filter, the record.
+    /// While the init mounts: limits, the filter, the record; then what it asks for.
+    fn set_up(
+        &mut self,
+        channel: &OwnedFd,
+        (cgroup, cgroup_plan): (&Cgroup, &CgroupPlan),
+        memfd: &ShortLived,
+        console_socket: Option<OwnedFd>,
+    ) -> Result<Option<OwnedFd>, LaunchError> {
         // A second process that is yet to come is the first one's child and inherits it.
         self.enter_rdt_group()?;
         if !self.second_to_come {
@@ -143,24 +170,8 @@ impl Attempt<'_> {
         if !self.second_to_come {
             self.write_pid_file()?;
         }
-        let size = self.write_stub(&memfd, seccomp.as_ref())?;
-        let console = self.talk(&channel, (&cgroup, cgroup_plan), size, console_socket)?;
-        if let Some(socket) = pidfd_socket {
-            let (_, pidfd) = self.child()?;
-            send_fd(socket, pidfd.as_fd(), b"pidfd").doing("send the pidfd", "")?;
-        }
-        if self.runs_at_once() {
-            self.entry.complete()?;
-        } else {
-            rustix::fs::renameat(self.entry.dir(), NEW_FIFO, self.entry.dir(), FIFO)
-                .doing("rename the exec fifo of", &self.request.id)?;
-        }
-        self.entry.release_devices(&self.state);
-        if !self.runs_at_once() {
-            // The runtime ends now.
-            drop(ShortLived::from(channel));
-        }
-        Ok(console)
+        let size = self.write_stub(memfd, seccomp.as_ref())?;
+        self.talk(channel, (cgroup, cgroup_plan), size, console_socket)
     }
 
     /// Makes the exec fifo and opens both of its ends, for the init: only root

@@ -206,10 +206,9 @@ impl Attempt<'_> {
             .doing("write the exec stub", "")
     }
 
-    /// Whether the container's cgroup is a user's systemd's, and the process goes right into it.
+    /// Whether the container's cgroup is a user's systemd's.
     fn may_ask_systemd(&self) -> bool {
-        let manager = self.request.state.cgroup.manager();
-        manager == Manager::Systemd { user: true } && self.request.cgroups.is_empty()
+        self.request.state.cgroup.manager() == Manager::Systemd { user: true }
     }
 
     fn clone(
@@ -283,7 +282,8 @@ impl Attempt<'_> {
             Ok(Cloned::Parent { pid, pidfd }) => {
                 self.child = Some((pid, pidfd));
                 if moves {
-                    state.cgroup.attach_by_systemd(pid)?;
+                    let beneath = &self.request.cgroups;
+                    state.cgroup.attach_by_systemd(beneath, state.pid, pid)?;
                     let joined = Message::new(abi::TAG_JOINED, 0, 0, 0);
                     // One that has died meanwhile is noticed by the next receive.
                     let _ = stub::send(ours.as_fd(), &joined);

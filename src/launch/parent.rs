@@ -11,12 +11,12 @@ use super::{
     Doing, LaunchError, Launched, Mode as LaunchMode, Request, ids, notify, own_copy, rootless,
 };
 use crate::cgroup::{Cgroupfs, Record};
-use crate::config::{self, Spec};
+use crate::config::{self, ConfigError, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::template::{Filter, Template};
 use crate::container::{State, Store};
 use crate::network;
-use crate::plan::cgroup::{CgroupPlan, Host, Manager};
+use crate::plan::cgroup::{CgroupPlan, Host, Manager, ResourceError};
 use crate::plan::process::{ProcessPlan, capability_names};
 use crate::plan::{self, CgroupMounts, Plan, V1Mount, seccomp};
 use crate::rdt;
@@ -85,11 +85,7 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     let absent = config::spec::Linux::default();
     let linux = spec.linux.as_ref().unwrap_or(&absent);
     check_mount_label(linux)?;
-    let mut cgroupfs = match Cgroupfs::open() {
-        Ok(cgroupfs) => cgroupfs,
-        Err(error) => rootless::no_cgroupfs(request, error)?,
-    };
-    let cgroup_plan = plan_cgroup(request, &spec, &mut cgroupfs)?;
+    let (cgroupfs, cgroup_plan) = plan_cgroup(request, &spec)?;
     if cgroup_plan.directories.is_empty() {
         rootless::warn_of_strays(spec.linux.as_ref());
     }
@@ -132,6 +128,40 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     }
 }
 
+/// Plans the container's cgroup for this host, and connects to the systemd that is to make it.
+///
+/// # Errors
+/// There are no cgroups or no systemd; a limit or a property that cannot be.
+pub fn plan_cgroup(
+    request: &Request,
+    spec: &Spec<'_>,
+) -> Result<(Cgroupfs, CgroupPlan), LaunchError> {
+    let error = |e: ResourceError| LaunchError::Config(ConfigError::new(e.pointer, e.message));
+    let mut cgroupfs = match Cgroupfs::open() {
+        Ok(cgroupfs) => cgroupfs,
+        Err(error) => rootless::no_cgroupfs(request, error)?,
+    };
+    if let Manager::Systemd { user } = request.manager {
+        cgroupfs.connect_systemd(user)?;
+    }
+    let absent = config::spec::Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&absent);
+    let host = cgroupfs.host();
+    let mut plan =
+        plan::cgroup::plan(request.manager, linux, request.id.as_str(), host).map_err(error)?;
+    plan.owner = plan::cgroup::owner(spec, host);
+    if let Some(unit) = &mut plan.unit {
+        let all = spec.annotations.iter();
+        let all = all.map(|(name, value)| (name.as_ref(), value.as_ref()));
+        let properties = plan::cgroup::systemd::annotations(all).map_err(error)?;
+        unit.properties.extend(properties);
+    }
+    for warning in &plan.warnings {
+        log::warn!("{warning}");
+    }
+    Ok((cgroupfs, plan))
+}
+
 /// Opens a bundle; gives its absolute path with it.
 ///
 /// # Errors
@@ -169,7 +199,7 @@ pub(crate) fn seccomp_section<'s, 'a>(spec: &'s Spec<'a>) -> Option<&'s config::
 
 /// A seccomp section that cannot be compiled, as an error of config.json.
 pub(crate) fn seccomp_error(error: seccomp::SeccompError) -> LaunchError {
-    LaunchError::Config(config::ConfigError::new(error.pointer, error.message))
+    LaunchError::Config(ConfigError::new(error.pointer, error.message))
 }
 
 /// What of the options and the terminal contradicts.
@@ -359,39 +389,6 @@ pub(crate) fn first_state(
         poststop: hook_records(&spec.hooks.poststop),
         template: String::new(),
     }
-}
-
-/// The plan of the container's cgroup. Connects to the systemd that is to make it, if one is.
-///
-/// # Errors
-/// systemd cannot be reached; what config.json says of the cgroup is wrong.
-pub fn plan_cgroup(
-    request: &Request,
-    spec: &Spec<'_>,
-    cgroupfs: &mut Cgroupfs,
-) -> Result<CgroupPlan, LaunchError> {
-    let config = |e: plan::cgroup::ResourceError| {
-        LaunchError::Config(config::ConfigError::new(e.pointer, e.message))
-    };
-    if let Manager::Systemd { user } = request.manager {
-        cgroupfs.connect_systemd(user)?;
-    }
-    let absent = config::spec::Linux::default();
-    let linux = spec.linux.as_ref().unwrap_or(&absent);
-    let id = request.id.as_str();
-    let mut plan =
-        plan::cgroup::plan(request.manager, linux, id, cgroupfs.host()).map_err(config)?;
-    plan.owner = plan::cgroup::owner(spec, cgroupfs.host());
-    if let Some(unit) = &mut plan.unit {
-        let all = spec.annotations.iter();
-        let all = all.map(|(k, v)| (k.as_ref(), v.as_ref()));
-        let properties = plan::cgroup::systemd::annotations(all).map_err(config)?;
-        unit.properties.extend(properties);
-    }
-    for warning in &plan.warnings {
-        log::warn!("{warning}");
-    }
-    Ok(plan)
 }
 
 /// What `exec` will need, as text. With the filter: whether setgroups(2) is denied.

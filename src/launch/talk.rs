@@ -31,9 +31,9 @@ impl Attempt<'_> {
                 let _ = stub::send(channel.as_fd(), &met);
                 Ok(())
             }
-            Some((message, _)) if message.tag == abi::TAG_FAILED => Err(LaunchError::Init(
-                describe::failure(&message, self.plan, self.spec, Some(cgroup)),
-            )),
+            Some((message, _)) if message.tag == abi::TAG_FAILED => {
+                Err(self.failed(&message, cgroup))
+            }
             _ => self.channel_closed(None).map(drop),
         }
     }
@@ -128,10 +128,7 @@ impl Attempt<'_> {
                 }
                 abi::TAG_INSTEAD => log::debug!("{}", describe::instead(&message, self.plan)),
                 abi::TAG_READY => return Ok(console),
-                abi::TAG_FAILED => {
-                    let text = describe::failure(&message, self.plan, self.spec, Some(cgroup));
-                    return Err(LaunchError::Init(text));
-                }
+                abi::TAG_FAILED => return Err(self.failed(&message, cgroup)),
                 tag => {
                     return Err(LaunchError::Init(format!(
                         "the init sent an unknown message {tag}"
@@ -146,12 +143,52 @@ impl Attempt<'_> {
         if self.runs_at_once() {
             return Ok(console);
         }
+        Err(self.silent_death()?)
+    }
+
+    /// The words for an init that has died, or is about to, without any.
+    fn silent_death(&self) -> Result<LaunchError, LaunchError> {
         let (_, pidfd) = self.child()?;
         let status = waitid_exited(pidfd).doing("wait for the init", "")?;
-        Err(LaunchError::Init(describe::silent_death(
+        Ok(LaunchError::Init(describe::silent_death(
             status.and_then(|s| s.terminating_signal()),
             self.spec,
         )))
+    }
+
+    /// What led to an error: systemd removes a scope with its last process, so the cgroup of an
+    /// init that has failed may be missed before its failure is heard of.
+    pub(super) fn first_cause(
+        &self,
+        error: LaunchError,
+        channel: &OwnedFd,
+        cgroup: &Cgroup,
+    ) -> LaunchError {
+        let errno = match &error {
+            LaunchError::Cgroup(error) => error.errno(),
+            _ => None,
+        };
+        let is_gone = matches!(errno, Some(Errno::NOENT | Errno::NODEV));
+        // One that lives may have nothing to say.
+        if !is_gone || self.second_to_come || rustix::io::ioctl_fionbio(channel, true).is_err() {
+            return error;
+        }
+        loop {
+            match tty::receive(channel) {
+                Ok(Some((message, _))) if message.tag == abi::TAG_FAILED => {
+                    return self.failed(&message, cgroup);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return self.silent_death().unwrap_or(error),
+                Err(_) => return error,
+            }
+        }
+    }
+
+    /// The init's own words.
+    fn failed(&self, message: &Message, cgroup: &Cgroup) -> LaunchError {
+        let text = describe::failure(message, self.plan, self.spec, Some(cgroup));
+        LaunchError::Init(text)
     }
 
     fn run_parent_hooks(&mut self) -> Result<(), LaunchError> {

@@ -23,6 +23,8 @@ pub enum Made {
     Detached(ShortLived),
     /// It is there.
     Attached(ShortLived),
+    /// Something else is to be attached.
+    DetachedInstead(ShortLived, Instead),
     /// Something else is there.
     Instead(Instead),
 }
@@ -61,8 +63,8 @@ pub fn make(
             // The host's whole tree could hold cgroups that are the user's to change
             // (CVE-2023-25809).
             let more = if *whole { libc::MS_RDONLY } else { 0 };
-            fallback::bind(source, target, flags | more, errno)?;
-            Ok(Made::Instead(Instead::BoundCgroup))
+            fallback::bound(source, flags | more, errno)
+                .map(|tree| Made::DetachedInstead(tree, Instead::BoundCgroup))
         }
         // Busy: the very same view is mounted there already, with /sys.
         (Err(Errno::PERM | Errno::BUSY), CgroupMounts::Unified { .. }) => {

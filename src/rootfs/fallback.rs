@@ -79,7 +79,7 @@ pub fn filesystem(
     match (fs.fstype.to_bytes(), failed) {
         (b"sysfs", Errno::PERM) => host_sys(c, target).map(|()| Instead::HostSys),
         (b"mqueue", Errno::PERM) if shares(c.namespaces, libc::CLONE_NEWIPC) => {
-            bind(c"/dev/mqueue", target, fs.flags, failed).map(|()| Instead::HostQueues)
+            attach(bound(c"/dev/mqueue", fs.flags, failed)?, target).map(|()| Instead::HostQueues)
         }
         // A group that the user namespace does not have.
         (b"devpts", Errno::INVAL) => {
@@ -120,16 +120,12 @@ fn host_sys(c: &Context<'_>, target: &ShortLived) -> Result<()> {
 
 /// procfs shows a pid namespace. Where the one around has covered parts, the kernel lets
 /// nobody in a user namespace mount another. What the runtime sees may stand in its place
-/// only if it is the same pid namespace: else the container would see its neighbours.
+/// only if it is the same pid namespace: else the container would see its neighbours. It is to be
+/// attached.
 ///
 /// # Errors
-/// `failed` if it may not; open_tree(2), move_mount(2).
-pub fn host_proc(
-    c: &Context<'_>,
-    target: &ShortLived,
-    attr: u64,
-    failed: Errno,
-) -> Result<Instead> {
+/// `failed` if it may not; open_tree(2), mount_setattr(2).
+pub fn host_proc(c: &Context<'_>, attr: u64, failed: Errno) -> Result<ShortLived> {
     if failed != Errno::PERM || !shares(c.namespaces, libc::CLONE_NEWPID) {
         return Err(failed);
     }
@@ -143,8 +139,7 @@ pub fn host_proc(
         ..MountAttr::default()
     };
     set_attr(&tree, true, &attr)?;
-    attach(&tree, target)?;
-    Ok(Instead::HostProc)
+    Ok(tree)
 }
 
 /// The runtime's own /proc, where no procfs can be mounted: before the pivot it is the host's.
@@ -160,8 +155,8 @@ pub fn own_proc() -> Result<ShortLived> {
     }
 }
 
-/// Binds a directory of the host with what is below it.
-pub(super) fn bind(path: &CStr, target: impl AsFd, flags: u64, failed: Errno) -> Result<()> {
+/// A directory of the host with what is below it, to be attached.
+pub(super) fn bound(path: &CStr, flags: u64, failed: Errno) -> Result<ShortLived> {
     // What is not there says less than why it is needed.
     let tree = ShortLived::from(open_tree(path, true).map_err(|_| failed)?);
     let attr = MountAttr {
@@ -170,7 +165,7 @@ pub(super) fn bind(path: &CStr, target: impl AsFd, flags: u64, failed: Errno) ->
         ..MountAttr::default()
     };
     set_attr(&tree, true, &attr)?;
-    attach(&tree, target)
+    Ok(tree)
 }
 
 /// Whether the container has the runtime's namespace of this kind.

@@ -88,8 +88,9 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                         None
                     }
                     Err(errno) => {
-                        let instead = fallback::host_proc(c, &target, *attr, errno);
-                        Some(instead.at_index(Stage::Mount, index)?)
+                        let tree = fallback::host_proc(c, *attr, errno);
+                        one.attach(tree.at_index(Stage::Mount, index)?, &target)?;
+                        Some(Instead::HostProc)
                     }
                 }
             }
@@ -103,6 +104,9 @@ pub fn make(plans: &[MountPlan], c: &mut Context<'_>, procfs: &mut Procfs) -> St
                 match made.at_index(Stage::Mount, index)? {
                     Made::Detached(mount) => one.attach(mount, &target).map(|()| None)?,
                     Made::Attached(mount) => one.propagate(&mount).map(|()| None)?,
+                    Made::DetachedInstead(mount, instead) => {
+                        one.attach(mount, &target).map(|()| Some(instead))?
+                    }
                     Made::Instead(instead) => Some(instead),
                 }
             }

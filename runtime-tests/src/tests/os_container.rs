@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 tests!("os_container":
     systemd_boots_and_stops_on_its_signal as Long,
-    systemd_boots_in_a_scope_of_the_hosts as Long,
+    systemd_boots_in_a_scope_of_the_hosts as LongSerial,
     systemd_boots_in_a_user_namespace as Long,
     delete_force_removes_all_cgroups_of_a_booted_system as Long,
 );

@@ -19,14 +19,14 @@ tests!("systemd":
     exec_pause_and_kill_work_in_the_scope,
     device_rules_survive_a_daemon_reload as Serial,
     update_changes_properties_and_files,
-    limits_survive_a_daemon_reload,
+    limits_survive_a_daemon_reload as Serial,
     annotations_set_properties,
     an_unknown_property_is_named,
     slices_are_made_one_in_another,
     a_slice_can_be_the_containers_own,
     a_unit_that_exists_is_left_alone,
     a_cgroup_namespace_begins_at_the_scope,
-    a_writable_scope_or_slice_is_handed_over,
+    a_writable_scope_or_slice_is_handed_over as Serial,
     a_joined_pid_or_user_namespace_is_in_the_scope,
     a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace,
     a_restored_container_is_in_its_scope,
@@ -274,6 +274,8 @@ fn limits_survive_a_daemon_reload(ctx: &Ctx) -> Outcome {
     // Makes systemd write the files again.
     systemctl(ctx, &["set-property", "--runtime", &unit, "CPUWeight=50"])?;
     check_eq!(file(&dir, "memory.max")?, "134217728", "memory.max");
+    // What systemd has of it: the next percent, and never less than was asked for.
+    check_eq!(file(&dir, "cpu.max")?, "25000 50000", "cpu.max");
     check_eq!(file(&dir, "pids.max")?, "77", "pids.max");
     check_eq!(file(&dir, "cpuset.cpus")?, "0", "cpuset.cpus");
     c.delete_force()?.ok()?;

@@ -12,6 +12,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 tests!("systemd_user":
     a_users_container_is_in_his_systemd,
     a_users_container_is_joined_by_exec,
+    exec_goes_where_a_users_containers_processes_are,
+    exec_goes_into_a_cgroup_beneath_a_users_container,
 );
 
 /// A user with a systemd of his own, and what his commands begin with.
@@ -57,11 +59,19 @@ impl User {
         ctx.host(&words)
     }
 
+    /// A bundle of his that sleeps.
+    fn bundle<'a>(&self, ctx: &'a Ctx) -> Outcome<Bundle<'a>> {
+        let bundle = Bundle::new(ctx)?.args(&["/bin/sleep", "1000"]);
+        bundle.rootless(self.id)
+    }
+
     /// Creates a container of his; its pid.
-    fn create<'a>(&self, ctx: &'a Ctx, path: &str) -> Outcome<(Bundle<'a>, i32)> {
-        let bundle = Bundle::new(ctx)?
-            .args(&["/bin/sleep", "1000"])
-            .rootless(self.id)?;
+    fn create<'a>(
+        &self,
+        ctx: &'a Ctx,
+        bundle: Bundle<'a>,
+        path: &str,
+    ) -> Outcome<(Bundle<'a>, i32)> {
         let limits = json!({"memory": {"limit": 134_217_728}, "pids": {"limit": 55}});
         let bundle = bundle
             .set("/linux/resources", limits)
@@ -82,7 +92,7 @@ impl User {
 
 fn a_users_container_is_in_his_systemd(ctx: &Ctx) -> Outcome {
     let user = user(ctx)?;
-    let (bundle, pid) = user.create(ctx, "")?;
+    let (bundle, pid) = user.create(ctx, user.bundle(ctx)?, "")?;
     let dir = cgroup(pid)?;
     let above = format!(
         "user@{}.service/user.slice/corten-{}.scope",
@@ -101,7 +111,8 @@ fn a_users_container_is_in_his_systemd(ctx: &Ctx) -> Outcome {
 
 fn a_users_container_is_joined_by_exec(ctx: &Ctx) -> Outcome {
     let user = user(ctx)?;
-    let (bundle, pid) = user.create(ctx, &format!("-.slice:{}:exec", prefix(ctx)))?;
+    let path = format!("-.slice:{}:exec", prefix(ctx));
+    let (bundle, pid) = user.create(ctx, user.bundle(ctx)?, &path)?;
     user.rt(ctx, &["start", &bundle.id]).run()?.ok()?;
     let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let output = user
@@ -109,6 +120,72 @@ fn a_users_container_is_joined_by_exec(ctx: &Ctx) -> Outcome {
         .run()?
         .ok()?;
     check_eq!(output.stdout, own, "cgroup of exec");
+    user.rt(ctx, &["delete", "--force", &bundle.id])
+        .run()?
+        .ok()?;
+    ctx.nothing_left()
+}
+
+/// A container that has made the cgroups `init`, for its own process, and `other`; the path of its own from the root.
+fn with_cgroups_beneath<'a>(
+    ctx: &'a Ctx,
+    user: &User,
+    last: &str,
+) -> Outcome<(Bundle<'a>, String)> {
+    let make = "cd /sys/fs/cgroup && mkdir init other && echo 1 >init/cgroup.procs";
+    let bundle = user
+        .bundle(ctx)?
+        .namespace("cgroup", None)
+        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
+        .shell(&format!("{make} && {last} && echo made; sleep 1000"));
+    let path = format!("-.slice:{}:beneath", prefix(ctx));
+    let (bundle, pid) = user.create(ctx, bundle, &path)?;
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    user.rt(ctx, &["start", &bundle.id]).run()?.ok()?;
+    let output = ctx.dir.join("user-output");
+    ctx.until("the container has made its cgroups", || {
+        std::fs::read_to_string(&output).is_ok_and(|text| text.contains("made"))
+    })?;
+    Ok((bundle, own.trim_end().to_owned()))
+}
+
+/// Where a process of `exec` is, as the host sees it: its own cgroup namespace begins at the container's.
+fn exec_is_in(ctx: &Ctx, user: &User, flags: &[&str], bundle: &Bundle, cgroup: &str) -> Outcome {
+    let pid_file = ctx.dir.join("exec.pid");
+    let _ = std::fs::remove_file(&pid_file);
+    let pid_file = pid_file.to_string_lossy();
+    let mut args = vec!["exec", "--detach", "--pid-file", &pid_file];
+    args.extend(flags);
+    args.extend([bundle.id.as_str(), "/bin/sleep", "1000"]);
+    user.rt(ctx, &args).run()?.ok()?;
+    let pid = std::fs::read_to_string(&*pid_file)?;
+    let place = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    check_eq!(place.trim_end(), cgroup, "cgroup of exec {flags:?}");
+    Ok(())
+}
+
+fn exec_goes_where_a_users_containers_processes_are(ctx: &Ctx) -> Outcome {
+    let user = user(ctx)?;
+    // A cgroup whose controllers are given to those beneath it takes no process.
+    let (bundle, own) = with_cgroups_beneath(ctx, &user, "echo +pids >cgroup.subtree_control")?;
+    exec_is_in(ctx, &user, &[], &bundle, &format!("{own}/init"))?;
+    user.rt(ctx, &["delete", "--force", &bundle.id])
+        .run()?
+        .ok()?;
+    ctx.nothing_left()
+}
+
+fn exec_goes_into_a_cgroup_beneath_a_users_container(ctx: &Ctx) -> Outcome {
+    let user = user(ctx)?;
+    let (bundle, own) = with_cgroups_beneath(ctx, &user, "true")?;
+    exec_is_in(ctx, &user, &[], &bundle, &own)?;
+    exec_is_in(
+        ctx,
+        &user,
+        &["--cgroup", "other"],
+        &bundle,
+        &format!("{own}/other"),
+    )?;
     user.rt(ctx, &["delete", "--force", &bundle.id])
         .run()?
         .ok()?;

@@ -98,9 +98,7 @@ fn cve_2021_43784_strings_longer_than_16_bits_can_count_are_whole_or_refused(ctx
 fn cve_2024_3154_annotations_change_nothing(ctx: &Ctx) -> Outcome {
     let trap = trap(ctx)?;
     let file = |name: &str| trap.join(name).to_string_lossy().into_owned();
-    let annotations = json!({
-        "org.systemd.property.ExecStartPre": format!("'{}'", file("systemd")),
-        "org.systemd.property.DeviceAllow": "['/dev/mem rwm']",
+    let mut annotations = json!({
         "org.criu.config": file("criu"),
         "run.oci.keep_original_groups": "1",
         "run.oci.hooks.stdout": file("stdout"),
@@ -117,6 +115,11 @@ fn cve_2024_3154_annotations_change_nothing(ctx: &Ctx) -> Outcome {
         "run.oci.mount_context_type": "context",
         "module.wasm.image/variant": "compat",
     });
+    // With systemd they are documented to set properties of the unit.
+    if !ctx.driver.systemd {
+        annotations["org.systemd.property.ExecStartPre"] = json!(format!("'{}'", file("systemd")));
+        annotations["org.systemd.property.DeviceAllow"] = json!("['/dev/mem rwm']");
+    }
     let b = Bundle::new(ctx)?.set("/annotations", annotations).push(
         "/hooks/createRuntime",
         json!({"path": "/bin/echo", "args": ["echo", "said"]}),

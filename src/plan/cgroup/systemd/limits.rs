@@ -111,8 +111,9 @@ fn per_second(quota: Option<u64>, period: u64) -> u64 {
     match quota {
         None | Some(u64::MAX) => u64::MAX,
         Some(quota) => {
-            let exact = u128::from(quota) * SECOND / u128::from(period.max(1));
-            let rounded = exact.div_ceil(PERCENT) * PERCENT;
+            let percents =
+                (u128::from(quota) * SECOND).div_ceil(u128::from(period.max(1)) * PERCENT);
+            let rounded = percents * PERCENT;
             u64::try_from(rounded).unwrap_or(u64::MAX)
         }
     }

@@ -214,6 +214,11 @@ fn limits_of_v2_become_the_properties_that_runc_sends() {
             r#"{"cpu": {"quota": 20001, "period": 40000}}"#,
             &["CPUQuotaPeriodUSec=40000", "CPUQuotaPerSecUSec=510000"],
         ),
+        // A little more than twelve percent: never less than what was asked for.
+        (
+            r#"{"cpu": {"quota": 120000, "period": 999999}}"#,
+            &["CPUQuotaPeriodUSec=999999", "CPUQuotaPerSecUSec=130000"],
+        ),
         (
             r#"{"cpu": {"quota": -1, "period": 40000}}"#,
             &["CPUQuotaPeriodUSec=40000", "CPUQuotaPerSecUSec=infinity"],
