@@ -337,7 +337,8 @@ check_events() {
 	q run --name "$c" "$IMAGE" true
 	q rm "$c"
 	sleep 1
-	q events --since "$since" --until "$(($(date +%s) + 1))" --filter "container=$c" --format '{{.Status}}' >"$work/events"
+	# Podman shows nothing if that is over by the time that it reads.
+	q events --since "$since" --until "$(($(date +%s) + SLOW))" --filter "container=$c" --format '{{.Status}}' >"$work/events"
 	tr 'A-Z' 'a-z' <"$work/events" >>"$seen"
 	has "$(cat "$work/events")" start
 	grep -E 'die|exited|died' "$work/events"

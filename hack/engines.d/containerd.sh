@@ -79,8 +79,13 @@ check_ctr_limits() {
 	up --memory-limit 33554432 --cpus 0.5
 	local path
 	path=$(awk -F: '$2 == "memory" { print $3 }' "/proc/$(q tasks ls | awk -v id="$c" '$1 == id { print $2 }')/cgroup")
-	[ -n "$path" ] || skip "v1's files"
-	is "$(cat "/sys/fs/cgroup/memory$path/memory.limit_in_bytes")" 33554432
+	if is_v2; then
+		path=$(sed 's/^0:://' "/proc/$(q tasks ls | awk -v id="$c" '$1 == id { print $2 }')/cgroup")
+		is "$(cat "/sys/fs/cgroup$path/memory.max")" 33554432
+		is "$(cat "/sys/fs/cgroup$path/cpu.max")" "50000 100000"
+	else
+		is "$(cat "/sys/fs/cgroup/memory$path/memory.limit_in_bytes")" 33554432
+	fi
 }
 
 check_ctr_out_of_memory_event() {
@@ -145,9 +150,30 @@ check_ctr_config_file() {
 }
 
 check_ctr_checkpoint() {
-	criu check >"$work/criu" 2>&1 || skip "CRIU does not work here: $(grep -m 1 -o 'Error.*' "$work/criu" || tail -n 1 "$work/criu")"
+	needs_criu
 	up
-	d tasks checkpoint --exit --image-path "$work/images" "$c"
+	d tasks checkpoint --image-path "$work/images" "$c"
+	[ -s "$work/images/inventory.img" ]
+	has "$(q tasks ls)" RUNNING
+	d tasks checkpoint --exit --image-path "$work/more" "$c"
+	eventually eval '! q tasks ls | grep RUNNING'
+}
+
+check_ctr_checkpoint_and_restore() {
+	local pid
+	needs_criu
+	q run -d --null-io "${run[@]}" "$IMAGE" "$c" sh -c 'echo kept >/file; X=12345; sleep 1000'
+	eventually q tasks exec --exec-id e1 "$c" test -s /file
+	q containers checkpoint --rw --task "$c" "localhost/$CHECK:1"
+	q tasks kill -s KILL "$c"
+	eventually eval '! q tasks ls | grep RUNNING'
+	q tasks rm -f "$c" || true
+	q containers rm "$c"
+	q containers restore --rw --live "$c" "localhost/$CHECK:1"
+	has "$(q tasks ls)" RUNNING
+	is "$(d tasks exec --exec-id e2 "$c" cat /file)" kept
+	has "$(q tasks exec --exec-id e3 "$c" ps)" 'sleep 1000'
+	q images rm "localhost/$CHECK:1"
 }
 
 check_ctr_shim_killed() {
@@ -159,7 +185,7 @@ check_ctr_shim_killed() {
 	kill -KILL "$shim"
 	eventually eval "[ ! -d /proc/$pid ]"
 	eventually eval '[ -z "$(q tasks ls -q)" ]'
-	is "$(find /sys/fs/cgroup -type d -name "$c")" ""
+	is "$(find /sys/fs/cgroup -type d \( -name "$c" -o -name "tested-$c-*" \))" ""
 }
 
 check_ctr_containerd_restarted() {
@@ -185,7 +211,7 @@ check_many_ctr_at_once() {
 check_ctr_leaves_nothing() {
 	clean_up
 	eventually eval '! pgrep -f containerd-shim-runc-v2'
-	is "$(find /sys/fs/cgroup -path '*/default/*' -type d)" ""
+	is "$(find /sys/fs/cgroup \( -path '*/default/*' -o -name 'tested-*.scope' \) -type d)" ""
 	is "$(find /run/containerd/runc /run/corten /run/runc /run/crun -mindepth 2 2>/dev/null || true)" ""
 	is "$(ls /run/containerd/io.containerd.runtime.v2.task/default)" ""
 	is "$(grep rootfs /proc/self/mountinfo || true)" ""

@@ -3,10 +3,12 @@
 # pod [MORE]: a pod in the test's name; MORE is text in its `linux` part.
 pod() {
 	local name='hostname: "box"'
+	pod_parent=/kubepods/pod-$c
+	[ "$DRIVER" = cgroupfs ] || pod_parent=/kubepods.slice/kubepods-pod_${c//-/_}.slice
 	case ${1:-} in *network:\ 2*) name= ;; esac
 	mkdir -p "$work/logs"
 	pod_config="metadata { name: \"$c\" uid: \"uid-$c\" namespace: \"tested\" } $name log_directory: \"$work/logs\"
-		linux { cgroup_parent: \"/kubepods/pod-$c\" ${1:-} }"
+		linux { cgroup_parent: \"$pod_parent\" ${1:-} }"
 	pod=$(echo "config { $pod_config } runtime_handler: \"tested\"" | cri RunPodSandbox RunPodSandboxRequest Id | value id)
 }
 
@@ -110,9 +112,16 @@ check_cri_stop_kills() {
 # short
 check_cri_limits_and_update() {
 	local id path
-	is_v2 && skip "v1's files"
 	pod
 	id=$(started main 'sleep 1000' 'linux { resources { memory_limit_in_bytes: 67108864 cpu_shares: 256 cpu_quota: 50000 cpu_period: 100000 } }')
+	if is_v2; then
+		path=/sys/fs/cgroup$pod_parent/$id
+		[ "$DRIVER" = cgroupfs ] || path=/sys/fs/cgroup$pod_parent/cri-containerd-$id.scope
+		is "$(cat "$path/memory.max" "$path/cpu.max" "$path/cpu.weight" | xargs)" "67108864 50000 100000 10"
+		echo "container_id: \"$id\" linux { memory_limit_in_bytes: 134217728 cpu_shares: 512 }" | cri UpdateContainerResources UpdateContainerResourcesRequest Empty
+		is "$(cat "$path/memory.max" "$path/cpu.weight" | xargs)" "134217728 20"
+		return
+	fi
 	path=/sys/fs/cgroup/memory/kubepods/pod-$c/$id
 	is "$(cat "$path/memory.limit_in_bytes")" 67108864
 	echo "container_id: \"$id\" linux { memory_limit_in_bytes: 134217728 cpu_shares: 512 }" | cri UpdateContainerResources UpdateContainerResourcesRequest Empty
@@ -223,7 +232,7 @@ check_cri_many_pods() {
 check_cri_leaves_nothing() {
 	clean_up
 	eventually eval '! pgrep -f containerd-shim-runc-v2'
-	is "$(find /sys/fs/cgroup -path '*/kubepods/*' -name '????????????????????????????????????????????????????????????????')" ""
+	is "$(find /sys/fs/cgroup -path '*/kubepods/*' -name '*????????????????????????????????????????????????????????????????*')" ""
 	is "$(find /run/containerd/runc /run/corten -mindepth 2 2>/dev/null || true)" ""
 	is "$(grep rootfs /proc/self/mountinfo || true)" ""
 	is "$(ls /run/netns /var/run/netns 2>/dev/null | grep cni- || true)" ""

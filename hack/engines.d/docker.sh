@@ -74,14 +74,45 @@ check_docker_network_connect_while_running() {
 }
 
 check_docker_checkpoint() {
-	has "$(q checkpoint create --help)" checkpoint
-	criu check >"$work/criu" 2>&1 || skip "CRIU does not work here: $(grep -m 1 -o 'Error.*' "$work/criu" || tail -n 1 "$work/criu")"
-	q run -d --security-opt seccomp=unconfined --name "$c" "$IMAGE" sh -c 'i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
-	eventually prints 5 q logs "$c"
+	local last
+	needs_criu
+	q run -d --network none --name "$c" "$IMAGE" sh -c "$counting"
+	eventually counted "$c" 5
 	d checkpoint create "$c" one
-	is "$(q inspect -f '{{.State.Status}}' "$c")" exited
+	eventually eval '[ "$(q inspect -f "{{.State.Status}}" "$c")" = exited ]'
+	has "$(d checkpoint ls "$c")" one
+	last=$(q logs "$c" | tail -n 1)
 	d start --checkpoint one "$c"
+	goes_on "$c" "$last"
+	d stop -t 0 "$c"
+	is "$(d inspect -f '{{.State.ExitCode}}' "$c")" 137
+}
+
+check_docker_checkpoint_of_one_that_runs_on() {
+	local last
+	needs_criu
+	q run -d --network none --memory 64m --pids-limit 50 --name "$c" "$IMAGE" sh -c "$counting"
+	eventually counted "$c" 5
+	d checkpoint create --leave-running "$c" one
 	is "$(q inspect -f '{{.State.Status}}' "$c")" running
+	goes_on "$c" "$(q logs "$c" | tail -n 1)"
+	q kill "$c"
+	q wait "$c"
+	d start --checkpoint one "$c"
+	eventually prints 1 q exec "$c" cat /proc/1/stat
+	is "$(limit "$c" memory/memory.limit_in_bytes memory.max)" 67108864
+	d checkpoint rm "$c" one
+}
+
+check_docker_checkpoint_of_one_with_a_network() {
+	needs_criu
+	q run -d --name "$c" "$IMAGE" sh -c "$counting"
+	eventually counted "$c" 5
+	d checkpoint create "$c" one
+	eventually eval '[ "$(q inspect -f "{{.State.Status}}" "$c")" = exited ]'
+	d start --checkpoint one "$c"
+	goes_on "$c" "$(q logs "$c" | tail -n 1)"
+	has "$(d exec "$c" ls /sys/class/net)" eth0
 }
 
 # A second daemon, whose containers have user namespaces.
@@ -141,7 +172,7 @@ check_docker_leaves_nothing() {
 	[ -z "$left" ] || timeout 60 docker rm -f -v $left
 	is "$(docker ps -aq)" ""
 	eventually eval '! pgrep -f containerd-shim-runc-v2'
-	is "$(find /sys/fs/cgroup -path '*/docker/*' -type d)" ""
+	is "$(find /sys/fs/cgroup \( -path '*/docker/*' -o -name 'docker-*.scope' \) -type d)" ""
 	is "$(ls /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby 2>/dev/null || true)" ""
 	is "$(find /run/docker/runtime-*/moby -mindepth 1 2>/dev/null || true)" ""
 	is "$(find /run/corten /run/runc /run/crun -mindepth 1 2>/dev/null || true)" ""

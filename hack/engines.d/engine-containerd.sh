@@ -2,6 +2,13 @@
 private=$STATE/private
 run=(--runc-binary "$RUNTIME")
 cli=(ctr)
+[ "$DRIVER" = cgroupfs ] || cli=(ctr_by_systemd)
+# ctr has no name for the scope by itself.
+ctr_by_systemd() {
+	[ "$1" = run ] || { ctr "$@"; return; }
+	shift
+	ctr run --runc-systemd-cgroup --cgroup "system.slice:tested:${c:-x}-$BASHPID" "$@"
+}
 socket=/run/containerd/containerd.sock
 
 start_engine() {
@@ -24,6 +31,7 @@ start_engine() {
 	      runtime_type = "io.containerd.runc.v2"
 	      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.tested.options]
 	        BinaryName = "$RUNTIME"
+	        SystemdCgroup = $([ "$DRIVER" = systemd ] && echo true || echo false)
 	CONFIG
 	setsid containerd >"$LOGS/containerd" 2>&1 </dev/null 9>&- &
 	disown $!
@@ -51,7 +59,7 @@ hierarchies_are_mounted() {
 
 clean_up() {
 	local id
-	for id in $(ctr tasks ls -q); do ctr tasks kill -s KILL -a "$id" || true; done
-	for id in $(ctr tasks ls -q); do ctr tasks rm -f "$id"; done
+	for id in $(ctr tasks ls -q); do timeout 20 ctr tasks kill -s KILL -a "$id" || true; done
+	for id in $(ctr tasks ls -q); do timeout 20 ctr tasks rm -f "$id" || true; done
 	for id in $(ctr containers ls -q); do ctr containers rm "$id"; done
 }

@@ -13,7 +13,7 @@ start_engine() {
 	# For daemons beside this one.
 	echo '{}' >"$STATE/private/empty.json"
 	setsid dockerd --data-root /var/lib/docker --exec-root /run/docker --pidfile /run/docker.pid --iptables=false \
-		--ip6tables=false --ip-masq=false --exec-opt native.cgroupdriver=cgroupfs --experimental \
+		--ip6tables=false --ip-masq=false --exec-opt native.cgroupdriver=$DRIVER --experimental \
 		--host unix:///run/docker.sock --log-level info --shutdown-timeout 10 >"$LOGS/dockerd" 2>&1 </dev/null 9>&- &
 	wait_for_docker || return 1
 	docker load -q -i "$STATE/image.tar"

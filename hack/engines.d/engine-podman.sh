@@ -1,10 +1,10 @@
 # How Podman is started here: there is no daemon.
 private=$STATE/private
-cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager cgroupfs --events-backend file
+cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager "$DRIVER" --events-backend file
 	--runtime "$RUNTIME")
 export CONTAINERS_CONF=/etc/containers/tested.conf
 
-start_engine() {
+configure() {
 	mkdir -p /etc/containers
 	# Containers get their networks from netavark here, without changing the firewall of the host: the namespace is ours.
 	cat >"$CONTAINERS_CONF" <<-'CONF'
@@ -17,6 +17,10 @@ start_engine() {
 	CONF
 	sed "s|@RUNTIME@|$RUNTIME|" "$PARTS/within-bounds" >"$private/bin/within-bounds"
 	chmod 755 "$private/bin/within-bounds"
+}
+
+start_engine() {
+	configure
 	"${cli[@]}" load -q -i "$STATE/image.tar"
 	"${cli[@]}" info >"$LOGS/info"
 }
@@ -36,6 +40,7 @@ bounded_run() {
 
 clean_up() {
 	local left
+	local cli=(${as[@]+"${as[@]}"} "${cli[@]}")
 	"${cli[@]}" pod rm -fa -t 0
 	left=$("${cli[@]}" ps -aq)
 	[ -z "$left" ] || timeout 60 "${cli[@]}" rm -f -v -t 0 $left

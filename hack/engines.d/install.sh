@@ -6,10 +6,11 @@ files=()
 for engine in "${engines[@]}"; do
 	case $engine in
 	docker) need+=(docker:docker.io containerd:containerd iptables:iptables) ;;
-	podman)
+	podman | podman-user)
 		need+=(podman:podman buildah:buildah conmon:conmon skopeo:skopeo newuidmap:uidmap)
 		files+=(/usr/lib/podman/netavark:netavark /usr/bin/catatonit:catatonit
 			/etc/containers/policy.json:golang-github-containers-common)
+		[ "$engine" = podman ] || need+=(slirp4netns:slirp4netns fuse-overlayfs:fuse-overlayfs)
 		;;
 	containerd) need+=(containerd:containerd) ;;
 	cri)

@@ -11,6 +11,7 @@ one_check() {
 	for file in $(files_of "$ENGINE"); do . "$file"; done
 	# Programs leave files where they run: conmon its note of an OOM kill.
 	cd "$work"
+	! declare -F not_here >/dev/null || not_here "$CHECK"
 	"check_$CHECK"
 }
 parts=$PARTS
@@ -102,6 +103,18 @@ resize='trap "stty size; stty size | grep -q ^20 && exit 7" WINCH; echo ready'
 
 # The value of a field in /proc/PID/status as `grep` prints it.
 field() { sed -n "s/^$1:[[:space:]]*//p"; }
+
+# For checkpoints: a program that counts, and whether it goes on with what comes after LAST and not from the beginning.
+needs_criu() {
+	criu check >"$work/criu" 2>&1 || skip "CRIU does not work here: $(grep -m 1 -o 'Error.*' "$work/criu" || tail -n 1 "$work/criu")"
+}
+counting='i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
+counted() { [ "$(q logs "$1" | tail -n 1)" -ge "$2" ]; }
+goes_on() {
+	is "$(q inspect -f '{{.State.Status}}' "$1")" running
+	eventually counted "$1" $(($2 + 3))
+	is "$(q logs "$1" | sort | uniq -d)" ""
+}
 
 # Which cgroup layout is seen.
 is_v2() { [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; }

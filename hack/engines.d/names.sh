@@ -4,7 +4,8 @@
 # Docker and Podman share their command line, so they share checks.
 files_of() {
 	case $1 in
-	docker | podman) echo "$parts"/cli-*.sh "$parts/$1.sh" ;;
+	docker | podman) echo "$parts"/cli-*.sh $([ "$DRIVER" != systemd ] || echo "$parts/systemd.sh") "$parts/$1.sh" ;;
+	podman-user) echo "$parts"/cli-*.sh "$parts/podman-user.sh" "$parts/podman.sh" ;;
 	*) echo "$parts/$1.sh" ;;
 	esac
 }

@@ -3,7 +3,7 @@
 check_podman_info_names_the_runtime() { is "$(q info --format '{{.Host.OCIRuntime.Path}}')" "$RUNTIME"; }
 
 check_podman_by_its_configuration() {
-	local cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager cgroupfs --events-backend file)
+	local cli=(podman --root "$private/lib/podman" --runroot /run/podman --cgroup-manager "$DRIVER" --events-backend file)
 	sed "/\[engine\]/a runtime = \"named\"" "$CONTAINERS_CONF" >"$work/conf"
 	printf '[engine.runtimes]\nnamed = ["%s"]\n' "$RUNTIME" >>"$work/conf"
 	is "$(CONTAINERS_CONF=$work/conf q info --format '{{.Host.OCIRuntime.Name}} {{.Host.OCIRuntime.Path}}')" "named $RUNTIME"
@@ -167,12 +167,37 @@ check_podman_sd_notify() {
 }
 
 check_podman_checkpoint() {
-	criu check >"$work/criu" 2>&1 || skip "CRIU does not work here: $(grep -m 1 -o 'Error.*' "$work/criu" || tail -n 1 "$work/criu")"
-	q run -d --network none --name "$c" "$IMAGE" sh -c 'i=0; while :; do i=$((i + 1)); echo $i; sleep 0.1; done'
-	eventually prints 5 q logs "$c"
+	local last
+	needs_criu
+	q run -d --network none --name "$c" "$IMAGE" sh -c "$counting"
+	eventually counted "$c" 5
 	d container checkpoint "$c"
+	is "$(q inspect -f '{{.State.Status}}' "$c")" exited
+	last=$(q logs "$c" | tail -n 1)
 	d container restore "$c"
+	goes_on "$c" "$last"
+	d stop -t 0 "$c"
+	is "$(d inspect -f '{{.State.ExitCode}}' "$c")" 137
+}
+
+check_podman_checkpoint_of_one_that_runs_on() {
+	needs_criu
+	q run -d --network none --name "$c" "$IMAGE" sh -c "$counting"
+	eventually counted "$c" 5
+	d container checkpoint --leave-running "$c"
 	is "$(q inspect -f '{{.State.Status}}' "$c")" running
+	goes_on "$c" "$(q logs "$c" | tail -n 1)"
+}
+
+check_podman_checkpoint_to_another_name() {
+	needs_criu
+	q run -d --network none --memory 64m --name "$c" "$IMAGE" sh -c "echo kept >/file; $counting"
+	eventually counted "$c" 5
+	q container checkpoint --export "$work/one.tar.gz" "$c"
+	q container restore --import "$work/one.tar.gz" --name "$c-2"
+	is "$(q inspect -f '{{.State.Status}}' "$c-2")" running
+	is "$(d exec "$c-2" cat /file)" kept
+	is "$(limit "$c-2" memory/memory.limit_in_bytes memory.max)" 67108864
 }
 
 check_podman_program_killed_from_outside() {

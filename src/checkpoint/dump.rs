@@ -91,7 +91,7 @@ fn dump(state: &State, init: &OwnedFd, request: &Request) -> Result<(), Checkpoi
     criu::require(&program, request.pre_dump, request.options.lazy_pages)?;
     let images = Images::make(&request.options.image_path)?;
     let work = request.options.work_path.as_deref();
-    let work = work.map(Images::make).transpose()?;
+    let work = work.map(Images::work).transpose()?;
     check_parent(&images, request)?;
     let logs = work.as_ref().unwrap_or(&images);
     logs.fresh_log(LOG)?;

@@ -24,6 +24,17 @@ const PARENTS_MAX: usize = 128;
 /// CRIU's name for the directory of the one before.
 const PARENT: &str = "parent";
 
+/// What CRIU opens by name in the directory of work files, beside its log.
+const WORK_FILES: [&[u8]; 3] = [b"stats-dump", b"stats-restore", b"irmap-cache"];
+
+/// What a directory is for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Images,
+    /// Of work files: engines keep more there.
+    Work,
+}
+
 /// An open directory of images or work files.
 #[derive(Debug)]
 pub struct Images {
@@ -38,15 +49,7 @@ impl Images {
     /// # Errors
     /// It is none, or holds what CRIU must not open by name.
     pub fn open(path: &Path) -> Result<Images, CheckpointError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|errno| images_error(path, "cannot open the directory", errno))?;
-        let images = Images {
-            path: path.to_owned(),
-            dir,
-        };
-        images.check(images.dir.as_fd(), &images.path, PARENTS_MAX)?;
-        Ok(images)
+        Images::open_for(path, Use::Images)
     }
 
     /// The same; makes it, with what is above it, if it is not there.
@@ -54,14 +57,32 @@ impl Images {
     /// # Errors
     /// As [`Images::open`].
     pub fn make(path: &Path) -> Result<Images, CheckpointError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(path).map_err(|error| {
-            let errno = io_errno(error);
-            images_error(path, "cannot make the directory", errno)
-        })?;
+        make_directory(path)?;
         Images::open(path)
+    }
+
+    /// The same for work files. The path may be a link, as containerd's is, and Podman names the
+    /// directory in which conmon has its fifos.
+    ///
+    /// # Errors
+    /// As [`Images::open`].
+    pub fn work(path: &Path) -> Result<Images, CheckpointError> {
+        make_directory(path)?;
+        let path = std::fs::canonicalize(path)
+            .map_err(|error| images_error(path, "cannot find the directory", io_errno(error)))?;
+        Images::open_for(&path, Use::Work)
+    }
+
+    fn open_for(path: &Path, purpose: Use) -> Result<Images, CheckpointError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| images_error(path, "cannot open the directory", errno))?;
+        let images = Images {
+            path: path.to_owned(),
+            dir,
+        };
+        images.check(images.dir.as_fd(), &images.path, (purpose, PARENTS_MAX))?;
+        Ok(images)
     }
 
     /// Its descriptor.
@@ -130,12 +151,12 @@ impl Images {
 
     /// Only files may lie there. Through a link CRIU would read the container's memory from
     /// a file of the host, write its log over it, or punch holes into it (`--auto-dedup`); a
-    /// fifo it would wait for.
+    /// fifo it would wait for. Beside work files there may be fifos that it has no name of.
     fn check(
         &self,
         dir: BorrowedFd<'_>,
         path: &Path,
-        parents: usize,
+        (purpose, parents): (Use, usize),
     ) -> Result<(), CheckpointError> {
         let read = |errno| images_error(path, "cannot read the directory", errno);
         for entry in Dir::read_from(dir).map_err(read)? {
@@ -152,6 +173,11 @@ impl Images {
                 FileType::RegularFile | FileType::Directory | FileType::Socket => continue,
                 FileType::Symlink if name.to_bytes() == PARENT.as_bytes() => {
                     self.check_parent(dir, &shown(), parents)?;
+                    continue;
+                }
+                FileType::Fifo
+                    if purpose == Use::Work && !WORK_FILES.contains(&name.to_bytes()) =>
+                {
                     continue;
                 }
                 FileType::Symlink => "a link",
@@ -176,7 +202,7 @@ impl Images {
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::openat(dir, PARENT, flags, Mode::empty()) {
-            Ok(parent) => self.check(parent.as_fd(), path, left),
+            Ok(parent) => self.check(parent.as_fd(), path, (Use::Images, left)),
             Err(errno) => Err(images_error(path, "cannot open the directory", errno)),
         }
     }
@@ -251,6 +277,15 @@ impl Images {
             .map_err(io_errno)?;
         Ok(text)
     }
+}
+
+fn make_directory(path: &Path) -> Result<(), CheckpointError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+        .create(path)
+        .map_err(|error| images_error(path, "cannot make the directory", io_errno(error)))
 }
 
 fn is_mount_root(path: &Path) -> Result<bool, Errno> {

@@ -76,7 +76,7 @@ pub fn restore(request: &Request) -> Result<Launched, CheckpointError> {
     criu::require(&program, false, request.options.lazy_pages)?;
     let images = Images::open(&request.options.image_path)?;
     let work = request.options.work_path.as_deref();
-    let work = work.map(Images::make).transpose()?;
+    let work = work.map(Images::work).transpose()?;
     let streams = images.read_descriptors()?;
 
     let (cgroupfs, cgroup_plan) = launch::plan_cgroup(&request.launch, &spec)?;
@@ -168,7 +168,8 @@ impl Attempt<'_> {
             externals: self.externals,
             base,
         };
-        let joined = self.joined()?;
+        let mut joined = self.joined()?;
+        joined.extend(self.replaced()?);
         let criu = Criu::start(
             program,
             &Start {

@@ -35,9 +35,9 @@ fn is_a_user() -> bool {
     if !rustix::process::geteuid().is_root() {
         return true;
     }
-    let user = std::env::var_os("USER").unwrap_or_default();
-    // The file is read for those alone who had to become root.
-    !user.is_empty() && user != "root" && {
+    // Podman starts the runtime without the variable. The file is read for those alone who had to
+    // become root.
+    std::env::var_os("USER").is_none_or(|user| user != "root") && {
         let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
     }

@@ -67,12 +67,28 @@ pub fn make(
                 .map(|tree| Made::DetachedInstead(tree, Instead::BoundCgroup))
         }
         // Busy: the very same view is mounted there already, with /sys.
-        (Err(Errno::PERM | Errno::BUSY), _) => {
+        (Err(Errno::PERM | Errno::BUSY), CgroupMounts::Unified { .. }) => {
             hide(target)?;
+            Ok(Made::Instead(Instead::HiddenCgroup))
+        }
+        (Err(Errno::PERM | Errno::BUSY), _) => {
+            hidden_v1(target, flags)?;
             Ok(Made::Instead(Instead::HiddenCgroup))
         }
         (made, _) => made,
     }
+}
+
+/// Nothing but the mount point of what Podman binds there itself, for systemd in a container.
+fn hidden_v1(target: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    let mode = std::iter::once((c"mode", Some(c"755")));
+    let attr = attr_of_flags(flags & !libc::MS_RDONLY);
+    let tmpfs = ShortLived::from(new_mount(c"tmpfs", mode, attr)?);
+    rustix::fs::mkdirat(&tmpfs, c"systemd", Mode::from_raw_mode(0o755))?;
+    // In a tree that is attached later it has to be before, without mount_setattr after.
+    let early = set_attr(&tmpfs, false, &READ_ONLY);
+    attach(&tmpfs, target)?;
+    early.or_else(|_| set_attr(&tmpfs, false, &READ_ONLY))
 }
 
 /// A tmpfs with a directory for each hierarchy.

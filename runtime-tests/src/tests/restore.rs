@@ -4,12 +4,13 @@ use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
 use crate::fake_criu::{Fake, restorable, sleeping};
-use crate::outcome::{Outcome, fail};
+use crate::outcome::{Because, Outcome, fail};
 use crate::{check, check_eq, procs, tests};
 use std::os::unix::fs::symlink;
 
 tests!("restore":
     each_flag_of_restore_reaches_criu,
+    a_pipe_does_not_take_the_place_of_a_file,
     a_restored_container_runs_and_can_be_deleted,
     a_foreground_restore_waits_and_deletes,
     it_is_creating_until_criu_is_done,
@@ -21,6 +22,7 @@ tests!("restore":
     a_process_that_is_no_child_is_not_taken_for_the_init,
     a_restore_that_is_killed_is_removed_by_force,
     links_and_fifos_among_the_images_are_refused,
+    a_work_directory_may_be_a_link_and_have_an_engines_fifos,
     a_log_that_is_a_link_is_not_written_through,
     descriptors_that_are_no_list_of_three_are_refused,
     images_that_are_not_there_are_refused,
@@ -77,6 +79,27 @@ fn each_flag_of_restore_reaches_criu(ctx: &Ctx) -> Outcome {
         let asked = fake.asked()?;
         let given = asked.iter().filter(|line| line.starts_with("27=")).count();
         check_eq!(given, 1, "streams that are given");
+        ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    }
+    Ok(())
+}
+
+fn a_pipe_does_not_take_the_place_of_a_file(ctx: &Ctx) -> Outcome {
+    // As containerd, whose containers have its /dev/null, restores them with fifos.
+    let b = restorable(ctx)?;
+    for (line, own) in [("true | \"$@\"", false), ("\"$@\" </dev/null", true)] {
+        let fake = Fake::new(ctx, "")?;
+        fake.some_images(r#"["file[1a:2]","/x","/x"]"#)?;
+        let restore = fake.restore_as_is(&b, &["--detach"])?;
+        restore.within(&["sh", "-c", line, "sh"]).run()?.ok()?;
+        let asked = fake.asked()?;
+        let given = asked.iter().find(|line| line.contains("file[1a:2]"));
+        let given = given.because("what takes the stream's place")?;
+        check_eq!(
+            given.ends_with("\\x10\\x00"),
+            own,
+            "the caller's own: {given}"
+        );
         ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
     }
     Ok(())
@@ -260,6 +283,51 @@ fn links_and_fifos_among_the_images_are_refused(ctx: &Ctx) -> Outcome {
     let link = fake.dir.join("link").display().to_string();
     let output = fake.restore_as_is(&b, &["--image-path", &link])?.run()?;
     output.refused()?;
+    c.status_is("running")
+}
+
+fn a_work_directory_may_be_a_link_and_have_an_engines_fifos(ctx: &Ctx) -> Outcome {
+    let b = restorable(ctx)?;
+    let c = sleeping(ctx)?.detach()?;
+    // containerd names a link, Podman the directory where conmon listens.
+    let (place, link) = (ctx.dir.join("place"), ctx.dir.join("work"));
+    std::fs::create_dir(&place)?;
+    symlink(&place, &link)?;
+    let fifo = |name: &str| {
+        let path = place.join(name).display().to_string();
+        ctx.host(&["mkfifo", &path]).run()?.ok()
+    };
+    fifo("ctl")?;
+    let work = ["--work-path", &*link.to_string_lossy()];
+    let fake = Fake::new(ctx, "")?;
+    fake.checkpoint(&c, &[&work[..], &["--leave-running"]].concat())?
+        .ok()?;
+    fake.restore(&b, &[&work[..], &["--detach"]].concat())?
+        .run()?
+        .ok()?;
+    for log in ["dump.log", "restore.log"] {
+        check!(
+            place.join(log).exists(),
+            "{log} is not in the work directory"
+        );
+    }
+    ctx.rt(&["delete", "--force", &b.id]).run()?.ok()?;
+    // What criu would open by name, and links, are refused there too.
+    fifo("stats-dump")?;
+    let refused = |words: &str| -> Outcome {
+        let fake = Fake::new(ctx, "")?;
+        fake.checkpoint(&c, &work)?.refused()?.says(&[words])?;
+        fake.restore(&b, &work)?.run()?.refused()?.says(&[words])?;
+        check!(
+            !fake.dir.join("requests").exists(),
+            "criu was asked all the same"
+        );
+        Ok(())
+    };
+    refused("stats-dump: is a fifo")?;
+    std::fs::remove_file(place.join("stats-dump"))?;
+    symlink("/dev/null", place.join("stats-restore"))?;
+    refused("stats-restore: is a link")?;
     c.status_is("running")
 }
 

@@ -169,6 +169,11 @@ fn root_of_a_user_namespace_alone_keeps_it_there_too(ctx: &Ctx) -> Outcome {
         state_dir_of(ctx, &unshare, "somebody")?,
         "root of a user namespace alone"
     );
+    let nameless = [&unshare[..], &["env", "-u", "USER"]].concat();
+    check!(
+        state_dir_of(ctx, &nameless, "somebody")?,
+        "without $USER, as Podman starts the runtime"
+    );
     check!(
         !state_dir_of(ctx, &unshare, "root")?,
         "one that is root to itself"

@@ -208,8 +208,18 @@ fn a_cgroup_mount_without_a_cgroup_shows_nothing(ctx: &Ctx) -> Outcome {
     }
     let said = plain(ctx)?
         .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"])
-        .says("ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x 2>/dev/null || echo refused")?;
-    check_eq!(said, "0\nrefused", "entries, attempt to write");
+        .says("cd /sys/fs/cgroup; ls . systemd; touch x 2>/dev/null || echo refused")?;
+    check_eq!(
+        said,
+        ".:\nsystemd\n\nsystemd:\nrefused",
+        "entries, attempt to write"
+    );
+    // Podman mounts that hierarchy itself, for systemd in the container.
+    let said = plain(ctx)?
+        .mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"])
+        .mount("/sys/fs/cgroup/systemd", "tmpfs", "tmpfs", &[])
+        .says("touch /sys/fs/cgroup/systemd/x && echo made")?;
+    check_eq!(said, "made", "a mount beneath it");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::context::Ctx;
+use crate::fake_criu::{Fake, may_do_all};
 use crate::outcome::{Because, Outcome, skip};
 use crate::{check, check_eq, tests};
 use serde_json::{Value, json};
@@ -28,6 +29,8 @@ tests!("systemd":
     a_writable_scope_or_slice_is_handed_over as Serial,
     a_joined_pid_or_user_namespace_is_in_the_scope,
     a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace,
+    a_restored_container_is_in_its_scope,
+    a_restore_that_fails_leaves_no_scope,
     a_killed_create_leaves_nothing_that_delete_force_does_not_remove as Long,
     a_hundred_starts_at_once as Long,
 );
@@ -494,6 +497,36 @@ fn a_limit_of_one_process_does_not_keep_out_of_a_joined_pid_namespace(ctx: &Ctx)
     check!(dir.ends_with(&unit), "{}", dir.display());
     check_eq!(file(&dir, "pids.max")?, "1", "pids.max");
     c.delete_force()?.ok().map(drop)
+}
+
+fn a_restored_container_is_in_its_scope(ctx: &Ctx) -> Outcome {
+    let (b, unit) = scope(ctx, "system.slice")?;
+    let b = may_do_all(ctx, b)?.set("/linux/resources", resources());
+    let fake = Fake::new(ctx, "")?;
+    let restore = fake.restore(&b, &["--detach"])?;
+    restore.global(&["--systemd-cgroup"]).run()?.ok()?;
+    let c = Container::new(ctx, &b.id, &b.dir, ctx.dir.join("out"));
+    let dir = cgroup(c.pid()?)?;
+    check!(dir.ends_with(&unit), "it is in {}", dir.display());
+    check_eq!(property(ctx, &unit, "MemoryMax")?, "134217728", "MemoryMax");
+    check_eq!(file(&dir, "pids.max")?, "77", "pids.max");
+    check_eq!(c.exec_says(&[], "echo in")?, "in", "what exec prints");
+    c.delete_force()?.ok()?;
+    gone(ctx, &unit, &dir)
+}
+
+fn a_restore_that_fails_leaves_no_scope(ctx: &Ctx) -> Outcome {
+    let (b, unit) = scope(ctx, "system.slice")?;
+    let b = may_do_all(ctx, b)?;
+    let fake = Fake::new(ctx, "fail=why")?;
+    let restore = fake.restore(&b, &["--detach"])?;
+    let output = restore.global(&["--systemd-cgroup"]).run()?;
+    output.refused()?.says(&["why"])?;
+    gone(
+        ctx,
+        &unit,
+        &Path::new("/sys/fs/cgroup/system.slice").join(&unit),
+    )
 }
 
 fn a_killed_create_leaves_nothing_that_delete_force_does_not_remove(ctx: &Ctx) -> Outcome {

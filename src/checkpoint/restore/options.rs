@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use super::{Attempt, LOG};
 use crate::checkpoint::dump::{SHARED, common};
-use crate::checkpoint::images::Images;
+use crate::checkpoint::images::{Images, is_outside};
 use crate::checkpoint::rpc::{self, option};
 use crate::checkpoint::staging::Staging;
 use crate::checkpoint::wire::Message;
@@ -84,6 +84,27 @@ impl Attempt<'_> {
             }
         }
         Ok(options)
+    }
+
+    /// What takes the place of a file of the host where the caller's stream is a pipe or terminal:
+    /// there is no position in it that CRIU could restore. With its key.
+    pub(super) fn replaced(&mut self) -> Result<Vec<(String, OwnedFd)>, CheckpointError> {
+        let mut found = Vec::new();
+        for (number, name) in self.streams.iter_mut().enumerate() {
+            let stream = match number {
+                0 => rustix::stdio::stdin(),
+                1 => rustix::stdio::stdout(),
+                _ => rustix::stdio::stderr(),
+            };
+            let seeks = rustix::fs::tell(stream).is_ok();
+            if let Some(key) = name.take_if(|name| is_outside(name) && !seeks) {
+                let flags = OFlags::RDWR | OFlags::CLOEXEC;
+                let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())
+                    .map_err(system("open", "/dev/null"))?;
+                found.push((key, null));
+            }
+        }
+        Ok(found)
     }
 
     /// The namespaces that CRIU takes from a descriptor, with their keys.
