@@ -189,6 +189,7 @@ const GROUPS: &[Group] = &[
             "bad_config::namespaces_that_do_not_fit",
             "bad_config::devices_that_do_not_fit",
             "cgroup_layouts::a_host_without_hierarchies_says_what_is_missing",
+            "cgroup_layouts::limits_on_v2_go_with_devices_and_freezer_on_v1",
         ],
     },
     Group {
