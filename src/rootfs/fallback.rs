@@ -155,13 +155,14 @@ pub fn own_proc() -> Result<ShortLived> {
     }
 }
 
-/// A directory of the host with what is below it, to be attached.
+/// A directory of the host with what is below it, to be attached in the place of a new mount, whose
+/// propagation it has.
 pub(super) fn bound(path: &CStr, flags: u64, failed: Errno) -> Result<ShortLived> {
     // What is not there says less than why it is needed.
     let tree = ShortLived::from(open_tree(path, true).map_err(|_| failed)?);
     let attr = MountAttr {
         set: attr_of_flags(flags),
-        propagation: libc::MS_SLAVE,
+        propagation: libc::MS_PRIVATE,
         ..MountAttr::default()
     };
     set_attr(&tree, true, &attr)?;

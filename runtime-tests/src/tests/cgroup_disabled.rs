@@ -93,7 +93,7 @@ fn all_processes_are_killed_with_a_pid_namespace(ctx: &Ctx) -> Outcome {
 fn without_a_pid_namespace_it_is_said_what_is_not_reached(ctx: &Ctx) -> Outcome {
     let b = sleeping(ctx)?
         .without_namespace("pid")
-        .shell("sleep 2000 & exec sleep 1000");
+        .shell("sleep 2000 & echo made; exec sleep 1000");
     ctx.created(&b.id);
     let output = ctx.dir.join("output");
     let run = b.verb("run", &["--detach"])?.global(&DISABLED);
@@ -104,6 +104,7 @@ fn without_a_pid_namespace_it_is_said_what_is_not_reached(ctx: &Ctx) -> Outcome 
         "no warning: {log:?}"
     );
     let c = Container::new(ctx, &b.id, &b.dir, output);
+    c.wait_stdout("made")?;
     c.delete_force()?.ok()?;
     // What the warning is about.
     let me = rustix::process::getpid().as_raw_nonzero().get();
