@@ -174,7 +174,8 @@ fn limits_on_v2_go_with_devices_and_freezer_on_v1(ctx: &Ctx) -> Outcome {
     let limits = json!({"pids": {"limit": 17}, "memory": {"limit": 67108864, "swap": 67108864},
                         "devices": [{"allow": false, "access": "rwm"}]});
     let c = sleeping(ctx)?.set("/linux/resources", limits).detach()?;
-    let dir = |root: &Path| root.join(ctx.prefix.trim_start_matches('/')).join(&c.id);
+    let own = ctx.cgroup(&c.id);
+    let dir = |root: &Path| root.join(own.trim_start_matches('/'));
     let unified = dir(&ctx.v2("")?.mount);
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).because(path.display())?;

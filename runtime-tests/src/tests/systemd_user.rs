@@ -142,7 +142,7 @@ fn with_cgroups_beneath<'a>(
     let (bundle, pid) = user.create(ctx, bundle, &path)?;
     let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     user.rt(ctx, &["start", &bundle.id]).run()?.ok()?;
-    let output = ctx.dir.join("user-output");
+    let output = ctx.dir.join("user-output.out");
     ctx.until("the container has made its cgroups", || {
         std::fs::read_to_string(&output).is_ok_and(|text| text.contains("made"))
     })?;
