@@ -311,7 +311,7 @@ fn a_create_killed_at_any_system_call_gives_the_device_back(ctx: &Ctx) -> Outcom
     gone(&net)?;
     net.make_pair()?;
     let fresh = net.device("va")?;
-    let (mut tried, end) = (0, Instant::now() + Duration::from_secs(150));
+    let (mut tried, end) = (0, Instant::now() + Duration::from_secs(90));
     let mut states = BTreeMap::<&str, usize>::new();
     // The last act of `create` makes the container complete: from then on it keeps the device.
     let complete = |id: &str| ctx.state_root().join(id).join("exec.fifo").exists();

@@ -151,7 +151,7 @@ fn with_cgroups_beneath<'a>(
 
 /// Where a process of `exec` is, as the host sees it: its own cgroup namespace begins at the container's.
 fn exec_is_in(ctx: &Ctx, user: &User, flags: &[&str], bundle: &Bundle, cgroup: &str) -> Outcome {
-    let pid_file = ctx.dir.join("exec.pid");
+    let pid_file = bundle.dir.join("exec.pid");
     let _ = std::fs::remove_file(&pid_file);
     let pid_file = pid_file.to_string_lossy();
     let mut args = vec!["exec", "--detach", "--pid-file", &pid_file];
