@@ -5,7 +5,8 @@ use crate::bundle::Bundle;
 use crate::command::Cmd;
 use crate::context::Ctx;
 use crate::outcome::{Because, Outcome, skip};
-use crate::{check, check_eq, tests};
+use crate::{check, check_eq, procs, tests};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
@@ -158,8 +159,11 @@ fn exec_is_in(ctx: &Ctx, user: &User, flags: &[&str], bundle: &Bundle, cgroup: &
     args.extend(flags);
     args.extend([bundle.id.as_str(), "/bin/sleep", "1000"]);
     user.rt(ctx, &args).run()?.ok()?;
-    let pid = std::fs::read_to_string(&*pid_file)?;
+    let pid: i32 = std::fs::read_to_string(&*pid_file)?.parse()?;
     let place = std::fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    // The pid namespace does not end before it is reaped.
+    procs::signal(pid, Signal::KILL);
+    procs::reap(pid, ctx.timeout / 3);
     check_eq!(place.trim_end(), cgroup, "cgroup of exec {flags:?}");
     Ok(())
 }
