@@ -129,8 +129,9 @@ fn the_state_is_kept_below_xdg_runtime_dir(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// The directory in which the runtime keeps its state, when it is started like this.
-fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str) -> Outcome<bool> {
+/// Whether the runtime keeps its state in `$XDG_RUNTIME_DIR` when it is started like this (`watch`
+/// makes the directory). Where it should it is waited for.
+fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str, should: bool) -> Outcome<bool> {
     let runtime_dir = ctx.dir.join(format!("xdg{}", ctx.next()));
     std::fs::create_dir(&runtime_dir)?;
     let runtime = ctx.runtime.to_string_lossy();
@@ -144,10 +145,15 @@ fn state_dir_of(ctx: &Ctx, wrapper: &[&str], user: &str) -> Outcome<bool> {
         .env("XDG_RUNTIME_DIR", &runtime_dir.to_string_lossy())
         .spawn()?;
     let state = runtime_dir.join("corten");
-    let found = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-        state.exists()
-    });
+    let found = match should {
+        true => ctx
+            .until("the state directory is made", || state.exists())
+            .is_ok(),
+        false => {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            state.exists()
+        }
+    };
     let _ = watch.child.kill();
     watch.wait()?;
     Ok(found)
@@ -166,19 +172,22 @@ fn root_of_a_user_namespace_alone_keeps_it_there_too(ctx: &Ctx) -> Outcome {
     let hosts = Path::new("/run/corten");
     let was_there = hosts.exists();
     check!(
-        state_dir_of(ctx, &unshare, "somebody")?,
+        state_dir_of(ctx, &unshare, "somebody", true)?,
         "root of a user namespace alone"
     );
     let nameless = [&unshare[..], &["env", "-u", "USER"]].concat();
     check!(
-        state_dir_of(ctx, &nameless, "somebody")?,
+        state_dir_of(ctx, &nameless, "somebody", true)?,
         "without $USER, as Podman starts the runtime"
     );
     check!(
-        !state_dir_of(ctx, &unshare, "root")?,
+        !state_dir_of(ctx, &unshare, "root", false)?,
         "one that is root to itself"
     );
-    check!(!state_dir_of(ctx, &[], "somebody")?, "the host's root");
+    check!(
+        !state_dir_of(ctx, &[], "somebody", false)?,
+        "the host's root"
+    );
     if !was_there {
         // Empty, or somebody else's by now.
         let _ = std::fs::remove_dir(hosts);
