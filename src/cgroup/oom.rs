@@ -1,5 +1,6 @@
 //! News from the kernel that a container ran out of memory.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::EventfdFlags;
@@ -140,15 +141,11 @@ impl OomWatch {
 
 /// Takes all events that are there; whether the file was changed, and not just removed.
 fn drain(changes: &OwnedFd) -> bool {
-    // Those of a watched file have no name behind them (inotify(7)).
-    const EVENT: usize = std::mem::size_of::<libc::inotify_event>();
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(changes, &mut buffer);
     let mut changed = false;
-    let mut buffer = [0; 256 * EVENT];
-    while let Ok(length @ 1..) = rustix::io::read(changes, &mut buffer) {
-        changed |= buffer[..length].chunks_exact(EVENT).any(|event| {
-            let mask = event.get(4..8).and_then(|mask| mask.try_into().ok());
-            mask.is_some_and(|mask| u32::from_ne_bytes(mask) & libc::IN_MODIFY != 0)
-        });
+    while let Ok(event) = events.next() {
+        changed |= event.events().contains(inotify::ReadFlags::MODIFY);
     }
     changed
 }

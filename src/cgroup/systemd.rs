@@ -211,8 +211,8 @@ impl Systemd {
         }
     }
 
-    /// Moves a process into the unit's cgroup, or one beneath it (`/NAME…`). A user may not write it there from another one of
-    /// his that has a system's cgroup above; systemd may.
+    /// Moves a process into the unit's cgroup, or one beneath it (`/NAME…`). A user may not write
+    /// it there from another one of his that has a system's cgroup above; systemd may.
     ///
     /// # Errors
     /// As [`Systemd::start`].

@@ -69,9 +69,9 @@ impl Unit {
         self.name.ends_with(".slice")
     }
 
-    /// The unit with a limit that lets processes be made while the container starts: an init that joins a pid
-    /// namespace has a helper for procfs, which has a child, and makes a second, which is the container's.
-    /// The file has the right limit once that is there.
+    /// The unit with a limit that lets processes be made while the container starts: an init that
+    /// joins a pid namespace has a helper for procfs, which has a child, and makes a second, which
+    /// is the container's. The file has the right limit once that is there.
     pub fn with_room_to_start(&self) -> Cow<'_, Unit> {
         let is_small = |limit: &Property| {
             limit.name == "TasksMax" && matches!(limit.value, Value::Uint64(..=2))
