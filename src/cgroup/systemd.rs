@@ -140,11 +140,8 @@ impl Systemd {
             body.u32(1);
             body.properties(properties.iter().copied());
             match self.call(call, &body, deadline) {
-                Ok(()) => {
-                    // It answers before it writes the files; with the next call it has.
-                    let _ = self.property("Version", deadline);
-                    return Ok(());
-                }
+                // By now it has written the files (bus_scope_commit_properties in its source).
+                Ok(()) => return Ok(()),
                 Err(failure) if self.is_back(&failure, &mut lost, deadline) => {}
                 Err(Failure::Refused(..))
                     if !older && self.forget_newer(&mut properties, deadline) =>
