@@ -14,7 +14,7 @@ use crate::cgroup::{Cgroupfs, Record};
 use crate::config::{self, ConfigError, Spec};
 use crate::container::state::{annotations, hook_records};
 use crate::container::template::{Filter, Template};
-use crate::container::{State, Store};
+use crate::container::{State, Store, StoreError};
 use crate::network;
 use crate::plan::cgroup::{CgroupPlan, Host, Manager, ResourceError};
 use crate::plan::process::{ProcessPlan, capability_names};
@@ -89,15 +89,23 @@ pub fn launch(request: &Request) -> Result<Launched, LaunchError> {
     if cgroup_plan.directories.is_empty() {
         rootless::warn_of_strays(spec.linux.as_ref());
     }
-    let record = cgroupfs.intend(&cgroup_plan)?;
-    let net_devices = network::find(&plan.net_devices)?;
+    let store = Store::new(&request.root);
+    // A container of this id may have what is asked for: then the id says more.
+    let or_taken = |error: LaunchError| match store.open(&request.id) {
+        Ok(_) => StoreError::Exists(request.id.to_string()).into(),
+        Err(_) => error,
+    };
+    let record = cgroupfs.intend(&cgroup_plan);
+    let record = record.map_err(|error| or_taken(error.into()))?;
+    let net_devices = network::find(&plan.net_devices);
+    let net_devices = net_devices.map_err(|error| or_taken(error.into()))?;
     let rdt_plan = match &linux.intel_rdt {
         Some(rdt) => Some(plan::rdt::plan(rdt, request.id.as_str())?),
         None => None,
     };
     let rdt = rdt_plan.as_ref().map(rdt::intend).transpose()?;
 
-    let entry = Store::new(&request.root).create(&request.id)?;
+    let entry = store.create(&request.id)?;
     let mut attempt = Attempt {
         state: State {
             net_devices,

@@ -229,11 +229,17 @@ fn unknown_ids_do_not_exist_for_every_verb(ctx: &Ctx) -> Outcome {
 
 fn duplicate_ids_are_refused_and_the_first_lives_on(ctx: &Ctx) -> Outcome {
     let first = Bundle::new(ctx)?.args(&SLEEP).detach()?;
-    let mut second = Bundle::new(ctx)?.args(&SLEEP);
-    second.id = first.id.clone();
-    for verb in ["create", "run"] {
-        let output = second.verb::<&str>(verb, &[])?.run()?.refused()?;
-        output.says(&["already exists", "given ID exists", "is in use"])?;
+    // Engines derive the cgroup from the id: it is the first one's too then.
+    for cgroup_of in [None, Some(&first.id)] {
+        let mut second = Bundle::new(ctx)?.args(&SLEEP);
+        second.id = first.id.clone();
+        if let Some(id) = cgroup_of {
+            second = second.set("/linux/cgroupsPath", ctx.cgroups_path(id));
+        }
+        for verb in ["create", "run"] {
+            let output = second.verb::<&str>(verb, &[])?.run()?.refused()?;
+            output.says(&["already exists", "given ID exists", "is in use"])?;
+        }
     }
     first.status_is("running")?;
     first.delete_force()?.ok()?;
